@@ -1,0 +1,59 @@
+"""Files of named tensors (safetensors), written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from .errors import DataError, reading
+
+__all__ = ["read_tensors", "save_tensors", "write_whole"]
+
+
+def write_whole(path: Path | str, content: bytes) -> None:
+    """Write a file so that a reader finds the old one or the new one, never a part."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save_tensors(
+    path: Path | str, kind: str, tensors: Mapping[str, Tensor], **metadata: str
+) -> None:
+    """Write ``tensors`` with a tag that says what they are."""
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, save(content, {"kind": f"unshaken.{kind}", **metadata}))
+
+
+def read_tensors(
+    path: Path | str, kind: str, names: tuple[str, ...]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors called ``names`` and the metadata of a file that :func:`save_tensors` wrote.
+
+    Raises:
+        DataError: the file is missing, damaged, of another kind, or lacks a name.
+    """
+    with reading(path, f"a safetensors file of a {kind}"), safe_open(path, framework="pt") as file:
+        metadata: dict[str, str] = file.metadata() or {}
+        found = set(file.keys())
+        if metadata.get("kind") != f"unshaken.{kind}" or not found.issuperset(names):
+            raise DataError(
+                f"{path}: expected a {kind} with {', '.join(names)}, got "
+                f"{metadata.get('kind', 'no kind')} with {', '.join(sorted(found)) or 'nothing'}"
+            )
+        return {name: file.get_tensor(name) for name in names}, metadata
