@@ -1,0 +1,9 @@
+"""The papers' networks, and :func:`build`, which makes one by name or by import path."""
+
+from unshaken.models.conv_large import conv_large
+from unshaken.models.conv_small import conv_small
+from unshaken.models.mlp import mlp
+from unshaken.models.moons_mlp import moons_mlp
+from unshaken.models.registry import NAMES, build
+
+__all__ = ["NAMES", "build", "conv_large", "conv_small", "mlp", "moons_mlp"]

@@ -1,0 +1,101 @@
+"""Networks by name, for the command line and for files of settings."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+
+from unshaken import checks
+from unshaken.models.conv_large import conv_large
+from unshaken.models.conv_small import conv_small
+from unshaken.models.mlp import mlp
+from unshaken.models.moons_mlp import moons_mlp
+
+NAMES = ("mlp", "conv_small", "conv_large", "moons_mlp")
+
+
+def build(
+    name: str,
+    *,
+    channels: int,
+    size: Sequence[int],
+    classes: int,
+    widths: Sequence[int] | None = None,
+    dropout: float | None = None,
+) -> nn.Module:
+    """The network called ``name``, made for examples ``(N, channels, *size)``.
+
+    Args:
+        name: one of :data:`NAMES`, or ``"package.module:function"``. The function is called with
+            the keyword arguments ``channels``, ``size`` and ``classes``, and with ``widths`` and
+            ``dropout`` if they are given here, and returns the network. Importing runs the module:
+            take an import path from the user only, never from a file that came from elsewhere.
+        channels: channels of an example; all its numbers if ``size`` is empty.
+        size: its sizes, such as ``(32, 32)``; empty for plain vectors.
+        classes: number of classes.
+        widths: hidden units of each layer of ``mlp``. Unless given, the papers' (1200, 600, 300,
+            150) for 784 inputs or more, and (256, 128) for fewer.
+        dropout: probability; unless given, the network's own (0.5 in the convolutional ones).
+
+    Raises:
+        TypeError: if a number is of a wrong type, or the function returns no network.
+        ValueError: if the name is unknown, cannot be imported or called, or the examples or options
+            do not suit the network.
+    """
+    checks.integer(channels, "channels")
+    checks.integer(classes, "classes", low=2)
+    size = tuple(checks.integer(length, "each entry of size") for length in size)
+    given = {"widths": widths, "dropout": dropout}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if ":" in name:
+        return _imported(name, channels=channels, size=size, classes=classes, **options)
+    if name not in NAMES:
+        raise ValueError(
+            f"model must be one of {', '.join(NAMES)}, or an import path package.module:function; "
+            f"got {name!r}"
+        )
+    features = channels * math.prod(size)
+    if name == "mlp":
+        hidden = options.pop("widths", (1200, 600, 300, 150) if features >= 784 else (256, 128))
+        return mlp([features, *hidden, classes], **options)
+    if "widths" in options:
+        raise ValueError(f"widths belong to mlp; {name} has fixed ones, got widths={widths!r}")
+    if name == "moons_mlp":
+        if (features, classes) != (100, 2):
+            raise ValueError(
+                "moons_mlp takes 100 features and 2 classes, "
+                f"got {features} and {classes}; use mlp with widths=(100,)"
+            )
+        return moons_mlp(**options)
+    network = (conv_small if name == "conv_small" else conv_large)(channels, classes, **options)
+    network.check((1, channels, *size))
+    return network
+
+
+def _imported(path: str, **options: Any) -> nn.Module:
+    module, _, attribute = path.partition(":")
+    try:
+        function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"model {path!r} must name a function that can be imported, as "
+            f"package.module:function; {error}; is its folder on PYTHONPATH?"
+        ) from error
+    try:
+        inspect.signature(function).bind(**options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"model {path!r} must be a function of the keyword arguments {', '.join(options)}; "
+            f"{error}"
+        ) from error
+    network = function(**options)
+    if not isinstance(network, nn.Module):
+        raise TypeError(
+            f"model {path!r} must return a torch.nn.Module, got {type(network).__name__}"
+        )
+    return network
