@@ -1,0 +1,23 @@
+"""Adversaries: the ways to find the worst perturbation of a family."""
+
+from unshaken.adversaries.base import Adversary, Penalty, Problem
+from unshaken.adversaries.eigen import TopEigenvector
+from unshaken.adversaries.infinitesimal import Infinitesimal
+from unshaken.adversaries.learned import Learned, SteepestMask, Tabulated
+from unshaken.adversaries.power import PowerIteration
+from unshaken.adversaries.random import Random
+from unshaken.adversaries.steepest import SteepestStep
+
+__all__ = [
+    "Adversary",
+    "Infinitesimal",
+    "Learned",
+    "Penalty",
+    "PowerIteration",
+    "Problem",
+    "Random",
+    "SteepestMask",
+    "SteepestStep",
+    "Tabulated",
+    "TopEigenvector",
+]

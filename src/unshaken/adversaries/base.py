@@ -1,0 +1,81 @@
+"""What an adversary is: a way to find the parameters of the worst perturbation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unshaken.divergences import Divergence
+from unshaken.passes import CleanPass
+from unshaken.perturbations.base import Perturbation
+
+
+@dataclass
+class Problem:
+    """Maximize ``D(f(x), f(P(x, a)))`` over a, for one batch."""
+
+    clean: CleanPass
+    perturbation: Perturbation
+    divergence: Divergence
+
+    @property
+    def x(self) -> Tensor:
+        return self.clean.x.detach()
+
+    def target(self) -> Tensor:
+        """What the perturbed outputs are compared with."""
+        # Labels need the shape of the outputs only, so any outputs at hand will do.
+        return self.divergence.target(self.clean.logits, self.clean.y)
+
+    def input_gradient(self, *, create_graph: bool = False) -> Tensor:
+        """``∂ Σ D / ∂x`` at the clean input."""
+        return self.clean.input_gradient(self.divergence, create_graph=create_graph)
+
+
+@dataclass
+class Penalty:
+    """What one term found for a batch."""
+
+    value: Tensor
+    """``(N,)`` the divergence under the worst perturbation, or the rate at which it begins."""
+    parameters: Tensor | None = None
+    """The perturbation's parameters, a row for each example."""
+    signal: Tensor | None = None
+    """The tensor through which the term's gradient enters the model."""
+
+
+class Adversary(nn.Module, ABC):
+    """Finds ``a`` for a :class:`Problem`; :meth:`penalty` applies it and measures D."""
+
+    needs: ClassVar[str] = "nothing"
+    """What it takes from the clean pass: ``"nothing"``, ``"input"`` (the gradient in the input) or
+    ``"input-graph"`` (that gradient, differentiable again)."""
+
+    random: ClassVar[bool] = False
+    """Whether it is the control that others are measured against."""
+
+    radius: float = 1.0
+
+    @abstractmethod
+    def find(self, problem: Problem) -> Tensor:
+        """The parameters of the worst perturbation it can find, as constants."""
+
+    @abstractmethod
+    def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
+        """Raise ``ValueError`` with the reason where the three parts mean nothing together."""
+
+    def penalty(self, problem: Problem) -> Penalty:
+        """The divergence ``(N,)`` under the perturbation found."""
+        a = self.find(problem)
+        with torch.no_grad():
+            perturbed = problem.perturbation(problem.x, a)
+        outputs = problem.clean.again(perturbed)
+        return Penalty(problem.divergence(outputs, problem.target()), a, outputs)
+
+    def rival(self, problem: Problem, a: Tensor) -> Tensor:
+        """Random parameters of the same size as ``a``."""
+        return problem.perturbation.random(problem.x, self.radius)

@@ -1,0 +1,101 @@
+"""The worst movement of a label-free divergence, in closed form: MVAT."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unshaken import checks
+from unshaken.adversaries.base import Adversary, Problem
+from unshaken.autograd import full_precision
+from unshaken.divergences import Divergence
+from unshaken.passes import difference_step
+from unshaken.perturbations.base import Perturbation
+from unshaken.perturbations.movement import Movement
+
+
+class TopEigenvector(Adversary):
+    """The top eigenvector of the K×K curvature of D in the coefficients of a movement.
+
+    To second order ``D ≈ ½ aᵀ M a`` with ``M_kl = (J T_k)ᵀ (∂²D) (J T_l)``: T_k is the change of
+    the input under field k, J the model's Jacobian. The worst a of RMS displacement ``radius``
+    solves ``M a = μ G a``. The sign, which M leaves open, is drawn at random for each example.
+
+    It costs min(K, number of outputs) passes over the network: K forward ones, the responses
+    ``J T_k`` by difference, or one input gradient for each output. For many fields and outputs use
+    :class:`PowerIteration`.
+    """
+
+    def __init__(self, radius: float) -> None:
+        super().__init__()
+        self.radius = checks.radius(radius)
+
+    def find(self, problem: Problem) -> Tensor:
+        movement = self._movement(problem.perturbation)
+        clean = problem.clean
+        with torch.no_grad(), full_precision(clean.x.device):
+            x = problem.x.float() if clean.autocast else problem.x
+            logits = clean.full_logits
+            fields = movement.shape(x)[1]
+            outputs = logits[0].numel()
+            if fields <= outputs:
+                responses = self._by_fields(problem, movement, x, logits, fields)
+            else:
+                responses = self._by_outputs(problem, movement, x, logits)
+            weighted = torch.stack(
+                [problem.divergence.curvature(logits, r) for r in responses.unbind(1)], 1
+            )
+            matrix = responses.flatten(2) @ weighted.flatten(2).transpose(1, 2)
+            whitener = movement.geometry(x).whitener.to(matrix.dtype)
+            matrix = whitener.T @ matrix @ whitener
+            # Scaled to 1 so that confident examples keep their direction in float32.
+            largest = matrix.abs().amax((1, 2), keepdim=True)
+            matrix = torch.nan_to_num(matrix / torch.where(largest > 0, largest, 1))
+            top = torch.linalg.eigh((matrix + matrix.transpose(1, 2)) / 2).eigenvectors[..., -1]
+            sign = 1 - 2 * torch.randint(0, 2, (len(x), 1), device=x.device).to(top.dtype)
+            return movement.from_unit(x, self.radius * sign * top)
+
+    def _by_fields(
+        self, problem: Problem, movement: Movement, x: Tensor, logits: Tensor, fields: int
+    ) -> Tensor:
+        """``J T_k`` for every field k, by difference: ``(N, K, *outputs)``."""
+        step = difference_step(x.dtype)
+        found = []
+        for k in range(fields):
+            a = torch.zeros(len(x), fields, dtype=x.dtype, device=x.device)
+            a[:, k] = step
+            found.append((problem.clean.again(x + movement.tangent(x, a)) - logits) / step)
+        return torch.stack(found, 1)
+
+    def _by_outputs(
+        self, problem: Problem, movement: Movement, x: Tensor, logits: Tensor
+    ) -> Tensor:
+        """The same from one input gradient for each output."""
+        with torch.enable_grad():
+            leaf = x.detach().clone().requires_grad_()
+            outputs = problem.clean.again(leaf).flatten(1)
+            found = []
+            for c in range(outputs.shape[1]):
+                last = c == outputs.shape[1] - 1
+                (g,) = torch.autograd.grad(outputs[:, c].sum(), leaf, retain_graph=not last)
+                found.append(movement.pull_back(x, g))
+        return torch.stack(found, 2).reshape(len(x), -1, *logits.shape[1:])
+
+    def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
+        self._movement(perturbation)
+        if divergence.labeled:
+            raise ValueError(
+                f"TopEigenvector needs a divergence from the clean prediction; "
+                f"{type(divergence).__name__} compares with labels: use SteepestStep"
+            )
+
+    def _movement(self, perturbation: Perturbation) -> Movement:
+        if not isinstance(perturbation, Movement):
+            raise ValueError(
+                "TopEigenvector solves a K×K problem and needs a Movement with K fields, got "
+                f"{type(perturbation).__name__}: use PowerIteration"
+            )
+        return perturbation
+
+    def extra_repr(self) -> str:
+        return f"radius={self.radius:g}"

@@ -1,0 +1,166 @@
+"""Masks by a second player that learns in the same backward pass: xAT and xVAT."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unshaken import checks
+from unshaken.adversaries.base import Adversary, Penalty, Problem
+from unshaken.autograd import flat, reverse_gradient
+from unshaken.distributions import HardConcrete
+from unshaken.divergences import Divergence
+from unshaken.perturbations.base import Perturbation
+from unshaken.perturbations.mask import Mask
+
+
+class MaskPlayer(Adversary):
+    """A mask distribution whose ``log α`` ascends ``D + λ E‖z‖₀`` while the model descends ``D``.
+
+    Both move in one backward pass: the gradient that reaches ``log α`` is negated (xVAT eq. 11-13).
+    The price λ E‖z‖₀ steers the player only; the value of the term is D. Each call draws one
+    uniform number for each mask entry from torch's global generator.
+    """
+
+    learning_rate: float
+    """The rate at which the paper trains it; ``Objective.parameter_groups`` uses it."""
+
+    @abstractmethod
+    def log_alpha(self, problem: Problem) -> Tensor:
+        """``log α``, of the mask's shape."""
+
+    def penalty(self, problem: Problem) -> Penalty:
+        mask = _mask(problem.perturbation)
+        log_alpha = self.log_alpha(problem)
+        if tuple(log_alpha.shape) != mask.shape(problem.x):
+            raise ValueError(
+                f"the mask adversary must give log α of shape {mask.shape(problem.x)} for inputs "
+                f"{tuple(problem.x.shape)}, got {tuple(log_alpha.shape)}"
+            )
+        distribution = HardConcrete(reverse_gradient(log_alpha))
+        z = distribution.rsample()
+        outputs = problem.clean.again(mask(problem.x, z))
+        value = problem.divergence(outputs, problem.target())
+        price = mask.price(z, distribution).to(value.dtype)
+        return Penalty(value + (price - price.detach()), z.detach(), outputs)
+
+    def find(self, problem: Problem) -> Tensor:
+        with torch.no_grad():
+            return HardConcrete(self.log_alpha(problem)).rsample()
+
+    def rival(self, problem: Problem, a: Tensor) -> Tensor:
+        """The same mask entries, shuffled within each example."""
+        rows = flat(a)
+        order = torch.rand(rows.shape, device=a.device).argsort(1)
+        return rows.gather(1, order).reshape(a.shape)
+
+    def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
+        _mask(perturbation)
+
+
+class Learned(MaskPlayer):
+    """The inductive player: ``log α = network(x)`` (xVAT section 2.2.3).
+
+    Args:
+        network: a module from inputs ``(N, C, *size)`` to ``(N, 1, *size)``.
+        learning_rate: the paper's 1e-6 (Adam).
+    """
+
+    def __init__(self, network: nn.Module, learning_rate: float = 1e-6) -> None:
+        super().__init__()
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}")
+        self.network = network
+        self.learning_rate = checks.number(learning_rate, "learning_rate", low=0.0)
+
+    def log_alpha(self, problem: Problem) -> Tensor:
+        result: Tensor = self.network(problem.x)
+        return result.float() if problem.clean.autocast else result
+
+
+class Tabulated(MaskPlayer):
+    """The transductive player: one ``log α`` for each training example, initially N(0, 1).
+
+    Args:
+        examples: number of rows; the calls need ``index=``, the rows of the batch.
+        size: the spatial size of an example (or ``(D,)`` for inputs ``(N, D)``).
+        learning_rate: the paper's 1e-3 (SGD).
+        sparse: give the table a sparse gradient, for ``SGD`` or ``SparseAdam``: then a step costs
+            the same for any number of examples.
+    """
+
+    def __init__(
+        self,
+        examples: int,
+        size: Sequence[int],
+        learning_rate: float = 1e-3,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        self.examples = checks.integer(examples, "examples")
+        self.size = tuple(checks.integer(d, "size") for d in size)
+        self.learning_rate = checks.number(learning_rate, "learning_rate", low=0.0)
+        self.sparse = sparse
+        self.table = nn.Parameter(torch.randn(examples, torch.Size(self.size).numel()))
+
+    def log_alpha(self, problem: Problem) -> Tensor:
+        index = checks.indices(problem.clean.index, len(problem.x), self.examples)
+        rows = F.embedding(index.to(self.table.device), self.table, sparse=self.sparse)
+        shape = _mask(problem.perturbation).shape(problem.x)
+        if rows[0].numel() != torch.Size(shape[1:]).numel():
+            raise ValueError(
+                f"size must be the spatial size of an example, {tuple(problem.x.shape[2:])} for "
+                f"inputs {tuple(problem.x.shape)}, got {self.size}"
+            )
+        return rows.reshape(shape)
+
+    def extra_repr(self) -> str:
+        return f"examples={self.examples}, size={self.size}" + (
+            ", sparse=True" if self.sparse else ""
+        )
+
+
+class SteepestMask(Adversary):
+    """Erases the entries whose removal raises the divergence most, to first order, under a budget.
+
+    The gain of erasing entry j is ``−z_j ∂D/∂z_j = −Σ_c g_cj x_cj``. For a divergence from the
+    label g is the clean gradient; from the clean prediction, whose gradient vanishes there, it is
+    taken at a random mask of the same budget (one forward and one input-gradient pass).
+
+    Args:
+        keep: the share of entries that stay, in (0, 1].
+    """
+
+    def __init__(self, keep: float) -> None:
+        super().__init__()
+        self.keep = checks.number(keep, "keep", low=0.0, high=1.0, open_low=True)
+        self.radius = 1 - self.keep
+
+    def find(self, problem: Problem) -> Tensor:
+        mask, x = _mask(problem.perturbation), problem.x
+        if problem.divergence.labeled:
+            g = problem.input_gradient()
+        else:
+            with torch.no_grad():
+                start = mask(x, mask.random(x, self.radius))
+            g = problem.clean.slope(problem.divergence, start, problem.target())
+        with torch.no_grad():
+            return mask.steepest(x, mask.pull_back(x, g.to(x.dtype)), self.radius)
+
+    def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
+        _mask(perturbation)
+
+    def extra_repr(self) -> str:
+        return f"keep={self.keep:g}"
+
+
+def _mask(perturbation: Perturbation) -> Mask:
+    if not isinstance(perturbation, Mask):
+        raise ValueError(
+            f"a mask adversary needs the perturbation Mask, got {type(perturbation).__name__}"
+        )
+    return perturbation

@@ -1,0 +1,134 @@
+"""An alarm for a regularizer that does nothing, instead of a quiet zero."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from unshaken.adversaries.base import Penalty
+from unshaken.passes import CleanPass
+from unshaken.regularizer import Regularizer, Term
+
+SILENT_CALLS = 5
+PROBES_PER_EPOCH = 8
+LONGEST_PERIOD = 50
+CALLS_IN_AN_EPOCH = 400
+
+
+class AlarmWarning(UserWarning):
+    """A term of the objective does nothing."""
+
+
+@dataclass
+class _Watched:
+    """What is known of one term."""
+
+    alive: bool = False
+    silent: int = 0
+    heard: Tensor | None = None
+    gains: list[Tensor] = field(default_factory=list)
+    reported: set[str] = field(default_factory=set)
+
+
+class Alarm:
+    """Watches the terms of one objective and warns once for each, by name.
+
+    It warns when a term's gradient is zero for every parameter in the first calls, and when an
+    adversary raises the divergence no more than a random perturbation of the same size over a
+    whole epoch: the mean gain of the probed examples within two standard errors of zero or below.
+    The first costs nothing; the second two extra forward passes and a search on at most one call in
+    8. Random numbers are drawn as if it were not there. Nothing waits for an accelerator before
+    the epoch's end.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.calls_at_epoch = 0
+        self.period = LONGEST_PERIOD
+        self._watched: dict[str, _Watched] = {}
+
+    def watch(self, term: Term, penalty: Penalty) -> None:
+        """See whether the term's gradient ever differs from zero, in the caller's own backward."""
+        state = self._watched.setdefault(term.name, _Watched())
+        if state.alive or "gradient" in state.reported:
+            return
+        signal = penalty.signal
+        if signal is None or not signal.requires_grad:
+            self._silent(term.name, state)
+        else:
+            signal.register_hook(lambda gradient: self._hear(term.name, state, gradient))
+
+    def due(self) -> bool:
+        """Whether this call should be probed; counts the calls."""
+        self.calls += 1
+        if self.calls - self.calls_at_epoch >= CALLS_IN_AN_EPOCH:
+            self.end_epoch()
+        return self.calls % self.period == self.period - 1
+
+    def probe(self, term: Regularizer, clean: CleanPass) -> None:
+        """Compare the term's adversary with a random perturbation on this batch."""
+        state = self._watched.setdefault(term.name, _Watched())
+        if "adversary" not in state.reported:
+            gain = term.gain_over_random(clean)
+            if gain is not None:
+                state.gains.append(gain)
+
+    def end_epoch(self) -> None:
+        """Judge what was gathered since the last call of this."""
+        length = self.calls - self.calls_at_epoch
+        self.calls_at_epoch = self.calls
+        if length:
+            self.period = min(LONGEST_PERIOD, max(PROBES_PER_EPOCH, length // PROBES_PER_EPOCH))
+        for name, state in self._watched.items():
+            if state.heard is not None and not state.alive:
+                state.alive = bool(state.heard)
+                if not state.alive and state.silent >= SILENT_CALLS:
+                    self._report_silence(name, state)
+            if state.gains:
+                self._judge(name, state, torch.cat(state.gains).double().cpu())
+                state.gains.clear()
+
+    def _hear(self, name: str, state: _Watched, gradient: Tensor) -> None:
+        heard = gradient.detach().any()
+        if gradient.device.type == "cpu":
+            if bool(heard):
+                state.alive = True
+            else:
+                self._silent(name, state)
+        else:
+            state.silent += 1
+            state.heard = heard if state.heard is None else state.heard | heard
+
+    def _silent(self, name: str, state: _Watched) -> None:
+        state.silent += 1
+        if state.silent >= SILENT_CALLS and not state.alive:
+            self._report_silence(name, state)
+
+    def _report_silence(self, name: str, state: _Watched) -> None:
+        if "gradient" not in state.reported:
+            state.reported.add("gradient")
+            warnings.warn(
+                f"The term '{name}' does nothing: its gradient was zero for every parameter in its "
+                f"first {state.silent} calls. Look at its radius and weight, and whether the model "
+                "detaches its outputs or has no trainable parameters.",
+                AlarmWarning,
+                stacklevel=2,
+            )
+
+    def _judge(self, name: str, state: _Watched, gains: Tensor) -> None:
+        mean = float(gains.mean())
+        error = float(gains.std() / math.sqrt(len(gains))) if len(gains) > 1 else 0.0
+        if not mean > 2 * error and "adversary" not in state.reported:
+            state.reported.add("adversary")
+            warnings.warn(
+                f"The adversary of '{name}' did no better than a random perturbation of the same "
+                f"size for a whole epoch: it raised the divergence by only {mean:.2g} ± "
+                f"{error:.2g} more ({len(gains)} examples). A random perturbation would cost less; or look at "
+                "its radius and, where it learns, its learning rate.",
+                AlarmWarning,
+                stacklevel=2,
+            )

@@ -1,0 +1,169 @@
+"""Checks of what a caller passes in: one sentence that names the argument, no GPU wait.
+
+On the CPU a bad value is reported at once. On an accelerator reading a value would stall the
+device, so the verdict is fetched in the background and reported at a later call, which says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def radius(value: Any, name: str = "radius") -> float:
+    """``value`` as a finite number >= 0."""
+    return number(value, name, low=0.0)
+
+
+def number(
+    value: Any, name: str, *, low: float = -math.inf, high: float = math.inf, open_low: bool = False
+) -> float:
+    """``value`` as a finite float in ``[low, high]``."""
+    wanted = "a finite number"
+    if low > -math.inf:
+        wanted += f" {'>' if open_low else '>='} {low:g}"
+    if high < math.inf:
+        wanted += f"{' and' if low > -math.inf else ''} <= {high:g}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    result = float(value)
+    if not math.isfinite(result) or not low <= result <= high or (open_low and result == low):
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+    return result
+
+
+def integer(value: Any, name: str, *, low: int = 1) -> int:
+    """``value`` as an integer >= ``low``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer >= {low}, got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be an integer >= {low}, got {value}")
+    return value
+
+
+def choice(value: Any, name: str, options: tuple[Any, ...]) -> Any:
+    """``value`` if it is one of ``options``."""
+    if value not in options:
+        known = ", ".join(repr(option) for option in options)
+        raise ValueError(f"{name} must be one of {known}; got {value!r}")
+    return value
+
+
+def inputs(x: Any, name: str = "x") -> None:
+    """A floating-point tensor ``(N, ...)`` with N >= 1 and only finite values."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise TypeError(
+            f"{name} must be a floating-point tensor, got {x.dtype}; convert it with "
+            f"{name}.float(), or perturb an embedding of it"
+        )
+    if x.dim() < 2 or x.shape[0] == 0:
+        raise ValueError(
+            f"{name} must have shape (N, D) or (N, C, *size) with N >= 1, got {tuple(x.shape)}"
+        )
+    _WATCH.finite(x, name)
+
+
+def labels(y: Any, count: int, outputs: Tensor, name: str = "y") -> Tensor:
+    """Class indices ``(N, ...)`` or probabilities ``(N, C, ...)`` that fit ``outputs``.
+
+    Returns the labels; on an accelerator those out of range are moved inside, so that no kernel
+    faults before the clear report of the next call.
+    """
+    if not isinstance(y, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(y).__name__}")
+    if y.dim() == 0 or y.shape[0] != count:
+        raise ValueError(
+            f"{name} must hold one label for each of the {count} examples of x, "
+            f"got shape {tuple(y.shape)}"
+        )
+    if y.is_floating_point():
+        if y.shape != outputs.shape:
+            raise ValueError(
+                f"{name} must be class indices (int64) or probabilities of shape "
+                f"{tuple(outputs.shape)}, got {y.dtype} of shape {tuple(y.shape)}"
+            )
+        return y
+    if y.dtype == torch.bool or y.is_complex():
+        raise TypeError(f"{name} must be class indices of an integer type, got {y.dtype}")
+    expected = (outputs.shape[0], *outputs.shape[2:])
+    if outputs.dim() < 2 or tuple(y.shape) != expected:
+        raise ValueError(
+            f"{name} must have shape {expected} for outputs of shape {tuple(outputs.shape)}, "
+            f"got {tuple(y.shape)}"
+        )
+    return _WATCH.in_range(y.long(), outputs.shape[1], name)
+
+
+def indices(index: Any, count: int, limit: int, name: str = "index") -> Tensor:
+    """Example indices ``(N,)`` in ``[0, limit)``."""
+    if index is None:
+        raise ValueError(
+            f"{name} is needed: a mask table keeps one mask for each example; pass the indices of "
+            f"the {count} examples as {name}="
+        )
+    if not isinstance(index, Tensor) or index.is_floating_point() or index.dtype == torch.bool:
+        got = index.dtype if isinstance(index, Tensor) else type(index).__name__
+        raise TypeError(f"{name} must be an integer tensor of shape ({count},), got {got}")
+    if tuple(index.shape) != (count,):
+        raise ValueError(f"{name} must have shape ({count},), got {tuple(index.shape)}")
+    return _WATCH.in_range(index.long(), limit, name)
+
+
+class _Watch:
+    """Value checks; on an accelerator their verdict arrives without waiting for the device."""
+
+    def __init__(self) -> None:
+        self.pending: deque[tuple[torch.cuda.Event, Tensor, str]] = deque(maxlen=64)
+
+    def finite(self, x: Tensor, name: str) -> None:
+        message = f"{name} must hold finite values, got NaN or infinity"
+        if x.device.type == "cuda":
+            self._later(~torch.isfinite(x.detach().sum(dtype=torch.float32)), message)
+        elif x.device.type == "cpu":
+            # One reduction settles almost every batch; only an odd sum is worth a full look.
+            total = x.detach().sum()
+            if not math.isfinite(total.item()) and not bool(torch.isfinite(x).all()):
+                bad = (~torch.isfinite(x.reshape(x.shape[0], -1))).any(1).nonzero()[0].item()
+                raise ValueError(f"{message} in example {bad} of the batch")
+
+    def in_range(self, values: Tensor, limit: int, name: str) -> Tensor:
+        message = f"{name} must lie in 0..{limit - 1}"
+        if values.device.type == "cuda":
+            bad = (values < 0) | (values >= limit)
+            self._later(bad.any(), message + ", got a value outside")
+            return values.clamp(0, limit - 1)
+        if values.device.type == "cpu" and values.numel():
+            low, high = torch.aminmax(values)
+            if low.item() < 0 or high.item() >= limit:
+                worst = low.item() if low.item() < 0 else high.item()
+                hint = (
+                    "; unlabeled examples belong in unlabeled="
+                    if name == "y" and worst == -1
+                    else ""
+                )
+                raise ValueError(f"{message}, got {worst}{hint}")
+        return values
+
+    def _later(self, bad: Tensor, message: str) -> None:
+        if torch.cuda.is_current_stream_capturing():
+            return
+        while self.pending and self.pending[0][0].query():
+            _, flag, earlier = self.pending.popleft()
+            if bool(flag):
+                self.pending.clear()
+                raise ValueError(f"{earlier} in an earlier batch")
+        flag = torch.empty((), dtype=torch.bool, pin_memory=True)
+        flag.copy_(bad, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        self.pending.append((event, flag, message))
+
+
+_WATCH = _Watch()

@@ -1,0 +1,183 @@
+"""How far two outputs of a model lie apart: the D of the one formula."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unshaken import checks
+
+
+def example_mean(values: Tensor) -> Tensor:
+    """``(N, ...) -> (N,)``, the mean over everything but the batch."""
+    return values.flatten(1).mean(1) if values.dim() > 1 else values
+
+
+def _float(logits: Tensor) -> Tensor:
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+class Divergence(nn.Module, ABC):
+    """Distance of outputs ``(N, C, *rest)`` from a target, one number for each example.
+
+    ``labeled`` says what the target is made of: the label ``y``, or the clean prediction. A
+    label-free divergence is zero, and its gradient too, at the clean prediction itself.
+    """
+
+    labeled: bool = False
+
+    @abstractmethod
+    def target(self, logits: Tensor, y: Tensor | None) -> Tensor:
+        """What perturbed outputs are compared with; a constant, never differentiated."""
+
+    @abstractmethod
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """``(N,)``; positions of dense outputs (segmentation) are averaged."""
+
+    def curvature(self, logits: Tensor, direction: Tensor) -> Tensor:
+        """The Hessian of D in its outputs at the clean ``logits``, times ``direction``.
+
+        Both have the outputs' shape ``(N, C, *rest)``, and so has the result.
+        """
+        with torch.enable_grad():
+            at = logits.detach().requires_grad_()
+            total = self(at, self.target(logits.detach(), None)).sum()
+            (slope,) = torch.autograd.grad(total, at, create_graph=True)
+            (product,) = torch.autograd.grad(slope, at, direction)
+        return product
+
+
+class CrossEntropy(Divergence):
+    """``D = −log p_y``, the cross-entropy with the label (VMT eq. 4, xVAT eq. 1).
+
+    Labels are class indices ``(N,)`` (or ``(N, *rest)`` for dense outputs ``(N, C, *rest)``), or
+    probabilities of the outputs' shape.
+    """
+
+    labeled = True
+
+    def target(self, logits: Tensor, y: Tensor | None) -> Tensor:
+        if y is None:
+            raise ValueError(
+                "CrossEntropy needs labels, got y=None; use VAT, MVAT or XVAT for unlabeled data"
+            )
+        return checks.labels(y, logits.shape[0], logits)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return example_mean(F.cross_entropy(_float(logits), target, reduction="none"))
+
+
+class KL(Divergence):
+    """``D = KL[p ‖ q] = Σ p log(p / q)`` from the clean prediction p to the perturbed one q.
+
+    (VAT; xVAT eq. 2.) With ``reverse=True`` it is ``KL[q ‖ p]``, the direction that the published
+    xVAT program uses. p is a constant: no gradient flows into the clean prediction.
+    """
+
+    def __init__(self, reverse: bool = False) -> None:
+        super().__init__()
+        self.reverse = reverse
+
+    def target(self, logits: Tensor, y: Tensor | None) -> Tensor:
+        if logits.dim() < 2 or logits.shape[1] < 2:
+            raise ValueError(
+                "KL needs outputs of shape (N, C) with at least 2 classes, got "
+                f"{tuple(logits.shape)}; use SquaredError for a single output"
+            )
+        return _float(logits.detach()).log_softmax(1)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        log_q = _float(logits).log_softmax(1)
+        first, second = (log_q, target) if self.reverse else (target, log_q)
+        return example_mean((first.exp() * (first - second)).sum(1))
+
+    def curvature(self, logits: Tensor, direction: Tensor) -> Tensor:
+        """``(diag p − p pᵀ) v``, the Fisher matrix of a softmax; the same for both directions."""
+        p = _float(logits.detach()).softmax(1)
+        weighted = p * direction
+        positions = max(1, p[0, 0].numel())
+        return (weighted - p * weighted.sum(1, keepdim=True)) / positions
+
+    def extra_repr(self) -> str:
+        return "reverse=True" if self.reverse else ""
+
+
+class SquaredError(Divergence):
+    """``D = mean (f(x') − target)²`` over the outputs of an example.
+
+    The target is the clean output, or the label ``y`` with ``labeled=True`` (regression).
+    """
+
+    def __init__(self, labeled: bool = False) -> None:
+        super().__init__()
+        self.labeled = labeled
+
+    def target(self, logits: Tensor, y: Tensor | None) -> Tensor:
+        if not self.labeled:
+            return logits.detach()
+        if y is None:
+            raise ValueError("SquaredError(labeled=True) needs labels, got y=None")
+        if y.shape != logits.shape:
+            raise ValueError(
+                f"y must have the outputs' shape {tuple(logits.shape)}, got {tuple(y.shape)}"
+            )
+        return y.to(logits.dtype)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return example_mean((logits - target).square())
+
+    def extra_repr(self) -> str:
+        return "labeled=True" if self.labeled else ""
+
+
+class Function(Divergence):
+    """Any callable as a divergence: ``function(outputs, target) -> (N,)`` or ``(N, ...)``.
+
+    Args:
+        function: a differentiable function; entries beyond the batch are averaged.
+        labeled: whether ``target`` is the label ``y``; otherwise it is the clean output, at which
+            the function must be smallest.
+    """
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], labeled: bool = False) -> None:
+        super().__init__()
+        self.function = function
+        self.labeled = labeled
+
+    def target(self, logits: Tensor, y: Tensor | None) -> Tensor:
+        if not self.labeled:
+            return logits.detach()
+        if y is None:
+            raise ValueError(
+                "this divergence was made with labeled=True and needs labels, got y=None"
+            )
+        return y
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        values = self.function(logits, target)
+        if not isinstance(values, Tensor) or values.dim() == 0 or len(values) != len(logits):
+            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(
+                f"a divergence must return one value for each of the {len(logits)} examples, "
+                f"got {got}; use reduction='none'"
+            )
+        return example_mean(values)
+
+    def extra_repr(self) -> str:
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return f"{name}, labeled={self.labeled}"
+
+
+def as_divergence(divergence: Divergence | Callable[[Tensor, Tensor], Tensor]) -> Divergence:
+    """``divergence`` itself, or a label-free :class:`Function` of a plain callable."""
+    if isinstance(divergence, Divergence):
+        return divergence
+    if callable(divergence):
+        return Function(divergence)
+    raise TypeError(
+        f"divergence must be a Divergence or a callable (outputs, target), got {divergence!r}"
+    )

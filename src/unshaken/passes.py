@@ -1,0 +1,226 @@
+"""The clean pass over the network, made once and shared by every term that needs it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from contextlib import ExitStack
+from copy import copy
+
+import torch
+from torch import Tensor
+
+from unshaken import checks
+from unshaken.autograd import (
+    RandomState,
+    differentiable_attention,
+    full_precision,
+    normalization_layers,
+    normalization_policy,
+)
+from unshaken.divergences import CrossEntropy, Divergence
+
+Model = Callable[[Tensor], Tensor]
+
+
+class CleanPass:
+    """One batch, the model's outputs for it, and further passes that leave no trace.
+
+    Nothing runs before it is asked for. Passes beyond the first draw the same dropout masks as the
+    first, follow the batch-norm ``policy``, and restore everything they touch.
+
+    Args:
+        model: any callable from inputs to outputs; a module's parameters are only read.
+        x: ``(N, ...)`` inputs, already checked.
+        y: labels, if there are any.
+        logits: outputs for ``x`` that the caller already has.
+        index: example indices ``(N,)`` for adversaries that keep something for each example.
+        policy: batch-norm policy of all passes made here.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        logits: Tensor | None = None,
+        index: Tensor | None = None,
+        policy: str = "batch",
+    ) -> None:
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError(
+                "regularizers look for the worst perturbation with gradients; call them outside "
+                "torch.inference_mode() (torch.no_grad() is fine)"
+            )
+        self.model = model
+        self.x = x
+        self.y = y
+        self.index = index
+        self.policy = policy
+        self.layers = normalization_layers(model)
+        self.state: RandomState | None = None
+        self._attached = logits
+        self._detached: Tensor | None = None
+        self._leaf: Tensor | None = None
+        self._gradients: dict[tuple[Hashable, bool], Tensor] = {}
+        if logits is not None and (logits.dim() == 0 or len(logits) != len(x)):
+            raise ValueError(
+                f"logits must hold the outputs for the {len(x)} examples of x, "
+                f"got shape {tuple(logits.shape)}"
+            )
+
+    def with_policy(self, policy: str) -> CleanPass:
+        """The same clean pass for a term whose further passes follow another policy."""
+        other = copy(self)
+        other.policy = policy
+        return other
+
+    @property
+    def autocast(self) -> bool:
+        return torch.is_autocast_enabled(self.x.device.type)
+
+    def run_live(self, *, track_input: bool = False, twice: bool = False) -> Tensor:
+        """The caller's own training pass: running statistics move, gradients are recorded.
+
+        With ``track_input`` the outputs can be differentiated in the input, with ``twice`` also a
+        second time.
+        """
+        self.state = RandomState(self.x.device)
+        self._leaf = self._new_leaf() if track_input else None
+        with ExitStack() as stack:
+            if twice:
+                stack.enter_context(differentiable_attention())
+            self._attached = self.model(self.x if self._leaf is None else self._leaf)
+        return self._attached
+
+    @property
+    def attached_logits(self) -> Tensor:
+        """Outputs whose graph reaches the model's parameters."""
+        if self._attached is None:
+            self._attached = self._first(self.x)
+        return self._attached
+
+    @property
+    def logits(self) -> Tensor:
+        """Outputs as constants."""
+        if self._attached is not None:
+            return self._attached.detach()
+        if self._detached is None:
+            with torch.no_grad():
+                self._detached = self._first(self.x)
+        return self._detached
+
+    @property
+    def full_logits(self) -> Tensor:
+        """Outputs as constants, computed in full precision also under autocast."""
+        if not self.autocast:
+            return self.logits
+        with torch.no_grad(), full_precision(self.x.device):
+            return self.again(self.x.float())
+
+    def again(self, x: Tensor) -> Tensor:
+        """Outputs for other inputs of the same shape: same dropout masks, no trace."""
+        with ExitStack() as stack:
+            stack.enter_context(normalization_policy(self.layers, self.policy))
+            if self.state is not None:
+                stack.enter_context(self.state.replayed())
+            return self.model(x)
+
+    def input_gradient(self, divergence: Divergence, *, create_graph: bool = False) -> Tensor:
+        """``g = ∂ Σ_i D_i / ∂x`` at the clean input, of ``x``'s shape.
+
+        The sum over the batch, so that ``g_i`` is the gradient of example i's own loss. With
+        ``create_graph`` it can be differentiated again, and is computed in full precision.
+        """
+        key: Hashable = "cross-entropy" if type(divergence) is CrossEntropy else id(divergence)
+        for with_graph in (True,) if create_graph else (False, True):
+            if (key, with_graph) in self._gradients:
+                found = self._gradients[key, with_graph]
+                return found if create_graph else found.detach()
+        with torch.enable_grad():
+            gradient = None
+            if not (create_graph and self.autocast):
+                gradient = self._from_own_pass(divergence, create_graph)
+            if gradient is None:
+                gradient = self._from_new_pass(divergence, create_graph)
+        self._gradients[key, create_graph] = gradient
+        return gradient
+
+    def keep_gradient(self, gradient: Tensor) -> None:
+        """Remember the cross-entropy's input gradient that the caller has computed."""
+        self._gradients["cross-entropy", False] = gradient
+
+    @property
+    def leaf(self) -> Tensor | None:
+        """The input that the live outputs can be differentiated in."""
+        return self._leaf
+
+    def _new_leaf(self) -> Tensor:
+        return self.x if self.x.requires_grad else self.x.detach().requires_grad_()
+
+    def _first(self, x: Tensor) -> Tensor:
+        self.state = RandomState(x.device)
+        with normalization_policy(self.layers, self.policy):
+            return self.model(x)
+
+    def _from_own_pass(self, divergence: Divergence, create_graph: bool) -> Tensor | None:
+        leaf = self.x if self._leaf is None and self.x.requires_grad else self._leaf
+        if leaf is None or self._attached is None or not self._attached.requires_grad:
+            return None
+        total = divergence(self._attached, divergence.target(self._attached, self.y)).sum()
+        (gradient,) = torch.autograd.grad(
+            total, leaf, retain_graph=True, create_graph=create_graph, allow_unused=True
+        )
+        return gradient
+
+    def _from_new_pass(self, divergence: Divergence, create_graph: bool) -> Tensor:
+        with ExitStack() as stack:
+            leaf = self.x.detach()
+            if create_graph:
+                if self.autocast:
+                    leaf = leaf.float()
+                stack.enter_context(full_precision(leaf.device))
+                stack.enter_context(differentiable_attention())
+            leaf.requires_grad_()
+            if self._attached is None and self._detached is None:
+                logits = self._first(leaf)
+                self._detached = logits.detach()
+            else:
+                logits = self.again(leaf)
+            total = divergence(logits, divergence.target(logits, self.y)).sum()
+            if not total.requires_grad:
+                raise ValueError(
+                    "model gives outputs that do not depend on x through autograd; a regularizer "
+                    "needs a model whose input can be differentiated"
+                )
+            (gradient,) = torch.autograd.grad(total, leaf, create_graph=create_graph)
+        return gradient
+
+    def slope(self, divergence: Divergence, x: Tensor, target: Tensor) -> Tensor:
+        """``∂ Σ D / ∂x`` at another input, by one pass of its own."""
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            total = divergence(self.again(leaf), target).sum()
+            (gradient,) = torch.autograd.grad(total, leaf)
+        return gradient
+
+
+def difference_step(dtype: torch.dtype) -> float:
+    """The step of a finite difference that balances rounding and curvature for a data type."""
+    return math.pow(torch.finfo(dtype).eps, 1 / 3)
+
+
+def start(
+    model: Model,
+    x: Tensor,
+    y: Tensor | None,
+    logits: Tensor | None,
+    index: Tensor | None,
+    policy: str,
+) -> CleanPass:
+    """A checked :class:`CleanPass` for a regularizer called on its own."""
+    if not callable(model):
+        raise TypeError(f"model must be callable, got {type(model).__name__}")
+    checks.inputs(x)
+    return CleanPass(model, x, y, logits=logits, index=index, policy=policy)

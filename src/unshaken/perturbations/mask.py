@@ -1,0 +1,78 @@
+"""Multiplicative masks: xAT and xVAT."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unshaken import checks
+from unshaken.autograd import flat
+from unshaken.distributions import HardConcrete
+from unshaken.perturbations.base import Perturbation
+
+
+class Mask(Perturbation):
+    """``P(x, z) = x ⊙ (scale · z)`` with a mask z in [0, 1] (xVAT eq. 5 and section 2.2.4).
+
+    One mask channel is shared by all channels of ``x``: z is ``(N, 1, *size)`` for inputs
+    ``(N, C, *size)``, and ``(N, D)`` for inputs ``(N, D)``. With ``scale=1`` a mask only darkens,
+    with ``scale=2`` it darkens or brightens. A mask leaves a zero entry as it is: center the
+    inputs.
+
+    Args:
+        scale: ε > 0.
+        sparsity: λ ≥ 0, the price that a learned mask gains for each entry it keeps: the mean of
+            ``P(z ≠ 0)`` over its entries (eq. 8, 11).
+        smoothness: the price it pays for the mean absolute difference of neighboring entries.
+
+    Raises:
+        ValueError: if an argument is negative, zero scale, or not finite.
+    """
+
+    def __init__(self, scale: float = 1.0, sparsity: float = 1.0, smoothness: float = 0.0) -> None:
+        super().__init__()
+        self.scale = checks.number(scale, "scale", low=0.0, open_low=True)
+        self.sparsity = checks.number(sparsity, "sparsity", low=0.0)
+        self.smoothness = checks.number(smoothness, "smoothness", low=0.0)
+
+    def forward(self, x: Tensor, a: Tensor) -> Tensor:
+        return x * (self.scale * a)
+
+    def tangent(self, x: Tensor, a: Tensor) -> Tensor:
+        return x * (self.scale * a)
+
+    def pull_back(self, x: Tensor, g: Tensor) -> Tensor:
+        product = self.scale * g * x
+        return product.sum(1, keepdim=True) if x.dim() > 2 else product
+
+    def steepest(self, x: Tensor, s: Tensor, radius: float) -> Tensor:
+        """Erase the ``radius`` share of the entries that gains most by being erased."""
+        rows = flat(s)
+        erased = round(checks.number(radius, "radius", low=0.0, high=1.0) * rows.shape[1])
+        mask = torch.ones_like(rows)
+        mask.scatter_(1, rows.topk(erased, dim=1, largest=False).indices, 0.0)
+        return mask.reshape(s.shape)
+
+    def random(self, x: Tensor, radius: float) -> Tensor:
+        """Erase a random ``radius`` share of the entries, the same number in each example."""
+        draw = torch.rand(self.shape(x), dtype=x.dtype, device=x.device)
+        return self.steepest(x, draw, radius)
+
+    def rate(self, x: Tensor, s: Tensor) -> Tensor:
+        raise ValueError("Mask has no rate at no change: Infinitesimal needs Additive or Movement")
+
+    def price(self, z: Tensor, distribution: HardConcrete) -> Tensor:
+        """``λ E‖z‖₀ − smoothness · Σ|∇z|``, what the mask gains beside the divergence: ``(N,)``."""
+        gain = self.sparsity * flat(distribution.nonzero_probability).mean(1)
+        if self.smoothness:
+            for axis in range(2 if z.dim() > 2 else 1, z.dim()):
+                if z.shape[axis] > 1:
+                    gain = gain - self.smoothness * flat(z.diff(dim=axis).abs()).mean(1)
+        return gain
+
+    def shape(self, x: Tensor) -> tuple[int, ...]:
+        return (x.shape[0], 1, *x.shape[2:]) if x.dim() > 2 else tuple(x.shape)
+
+    def extra_repr(self) -> str:
+        text = f"scale={self.scale:g}, sparsity={self.sparsity:g}"
+        return text + (f", smoothness={self.smoothness:g}" if self.smoothness else "")

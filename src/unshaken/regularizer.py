@@ -1,0 +1,187 @@
+"""Terms of an objective; a regularizer is one made of perturbation, adversary and divergence."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from unshaken import checks
+from unshaken.adversaries.base import Adversary, Penalty, Problem
+from unshaken.adversaries.infinitesimal import Infinitesimal
+from unshaken.autograd import BATCH_NORM_POLICIES, RandomState
+from unshaken.divergences import Divergence, as_divergence
+from unshaken.passes import CleanPass, Model, start
+from unshaken.perturbations.base import Perturbation
+from unshaken.worst import Worst
+
+
+class Term(nn.Module, ABC):
+    """Something added to a loss: ``weight`` times a mean over the batch.
+
+    It receives the model in each call and never stores it. Passes that it makes follow the policy
+    ``batch_norm``: ``"batch"`` (statistics of the batch; running ones do not move), ``"running"``
+    (the running ones) or ``"update"`` (the model's own training behavior).
+    """
+
+    labeled: bool = False
+    """Whether it needs labels; otherwise an objective feeds it the unlabeled batch."""
+
+    needs: str = "nothing"
+    """What it takes from the clean pass: nothing, ``"logits"`` with their graph, ``"input"`` or
+    ``"input-graph"`` (see :class:`unshaken.adversaries.Adversary`)."""
+
+    def __init__(self, weight: float = 1.0, batch_norm: str = "batch", name: str = "") -> None:
+        super().__init__()
+        self.weight = checks.number(weight, "weight", low=0.0)
+        self.batch_norm = checks.choice(batch_norm, "batch_norm", BATCH_NORM_POLICIES)
+        self.name = name or type(self).__name__.lower()
+
+    @abstractmethod
+    def penalize(self, clean: CleanPass) -> Penalty:
+        """The unweighted penalty of each example."""
+
+    def check(self, x: Tensor) -> None:
+        """Raise ``ValueError`` where inputs like ``x`` cannot be handled."""
+        return None
+
+    def forward(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        logits: Tensor | None = None,
+        index: Tensor | None = None,
+    ) -> Tensor:
+        """The weighted penalty: a scalar, the mean over the batch.
+
+        Args:
+            model: a module or callable from inputs to outputs.
+            x: inputs ``(N, C, *size)`` or ``(N, D)``, floating point and finite.
+            y: labels, where :attr:`labeled`.
+            logits: outputs for ``x`` that you already have; saves a pass. To save it for methods
+                that need the gradient in the input too, let ``x`` require gradients.
+            index: the examples' indices, for a mask table.
+
+        Raises:
+            ValueError: on missing or wrong labels, shapes, indices, or values that are not finite.
+            TypeError: on arguments of a wrong type.
+        """
+        clean = start(model, x, y, logits, index, self.batch_norm)
+        self.check(x)
+        return self.weight * self.penalize(clean).value.mean()
+
+    def extra_repr(self) -> str:
+        text = f"weight={self.weight:g}"
+        return text if self.batch_norm == "batch" else f"{text}, batch_norm={self.batch_norm!r}"
+
+
+class Regularizer(Term):
+    """``weight · mean_i max_a D(f(x_i), f(P(x_i, a)))``: the model should not change its answer.
+
+    Args:
+        perturbation: P, the family of changes.
+        adversary: how the worst parameters a are found.
+        divergence: D, or any callable ``(outputs, clean outputs) -> (N,)``.
+        weight: factor of the term, ≥ 0.
+        batch_norm: policy of the passes made here (see :class:`Term`).
+        name: the term's name in reports.
+
+    Raises:
+        ValueError: if the three parts mean nothing together, with the reason.
+
+    Example:
+        >>> from unshaken import adversaries, divergences, perturbations
+        >>> vat = Regularizer(
+        ...     perturbations.Additive(2), adversaries.PowerIteration(2.0), divergences.KL()
+        ... )
+    """
+
+    def __init__(
+        self,
+        perturbation: Perturbation,
+        adversary: Adversary,
+        divergence: Divergence | Callable[[Tensor, Tensor], Tensor],
+        weight: float = 1.0,
+        *,
+        batch_norm: str = "batch",
+        name: str = "",
+    ) -> None:
+        super().__init__(weight, batch_norm, name)
+        if not isinstance(perturbation, Perturbation):
+            raise TypeError(f"perturbation must be a Perturbation, got {perturbation!r}")
+        if not isinstance(adversary, Adversary):
+            raise TypeError(f"adversary must be an Adversary, got {adversary!r}")
+        divergence = as_divergence(divergence)
+        adversary.check(perturbation, divergence)
+        self.perturbation = perturbation
+        self.adversary = adversary
+        self.divergence = divergence
+        self.labeled = divergence.labeled
+        self.needs = adversary.needs if divergence.labeled else "nothing"
+
+    def penalize(self, clean: CleanPass) -> Penalty:
+        return self.adversary.penalty(self.problem(clean))
+
+    def problem(self, clean: CleanPass) -> Problem:
+        """The adversary's problem for one batch."""
+        if clean.policy != self.batch_norm:
+            clean = clean.with_policy(self.batch_norm)
+        return Problem(clean, self.perturbation, self.divergence)
+
+    def check(self, x: Tensor) -> None:
+        self.perturbation.check(x)
+
+    def worst(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        index: Tensor | None = None,
+    ) -> Worst:
+        """The perturbation that training would use for this batch, with its value.
+
+        Draws the same random numbers as the call itself; parameters' gradients stay as they are.
+        """
+        clean = start(model, x, y, None, index, self.batch_norm)
+        self.check(x)
+        with torch.no_grad():
+            penalty = self.penalize(clean)
+        if penalty.parameters is None:
+            raise ValueError(f"{self.name} has no perturbation to show")
+        return Worst(
+            value=penalty.value.detach(),
+            x=x.detach(),
+            parameters=penalty.parameters.detach(),
+            perturbation=self.perturbation,
+            infinitesimal=isinstance(self.adversary, Infinitesimal),
+        )
+
+    def gain_over_random(self, clean: CleanPass) -> Tensor | None:
+        """How much more the adversary raises the divergence than random does: ``(N,)``.
+
+        None where there is nothing to compare: the control itself, and the closed form in the
+        limit, which no direction can exceed. The random state is left as it was.
+        """
+        if self.adversary.random or isinstance(self.adversary, Infinitesimal):
+            return None
+        state = RandomState(clean.x.device)
+        try:
+            with torch.no_grad():
+                problem = self.problem(clean)
+                a = self.adversary.find(problem)
+                rival = self.adversary.rival(problem, a)
+                worst, control = (
+                    self.divergence(
+                        clean.again(self.perturbation(problem.x, parameters)), problem.target()
+                    )
+                    for parameters in (a, rival)
+                )
+                gain: Tensor = worst - control
+                return gain
+        finally:
+            state.restore()

@@ -1,0 +1,66 @@
+"""Terms without a perturbation, of the same call; few labels need them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unshaken.adversaries.base import Penalty
+from unshaken.passes import CleanPass
+from unshaken.regularizer import Term
+
+
+def _log_probabilities(clean: CleanPass) -> tuple[Tensor, Tensor]:
+    logits = clean.attached_logits
+    if logits.dim() < 2 or logits.shape[1] < 2:
+        raise ValueError(
+            f"model must give outputs (N, C) with at least 2 classes, got {tuple(logits.shape)}"
+        )
+    # A view of its own, so that this term's gradient can be told from the others'.
+    signal = logits.view_as(logits)
+    return signal, signal.float().log_softmax(
+        1
+    ) if logits.element_size() < 4 else signal.log_softmax(1)
+
+
+class EntropyMinimization(Term):
+    """``H = mean_i −Σ_c p_ic log p_ic``: every prediction should be sure.
+
+    (Grandvalet & Bengio 2004; VAT's "+ EntMin", Miyato et al. 2018 eq. 16.) Label-free; dense
+    outputs ``(N, C, *rest)`` are averaged over positions.
+
+    Args:
+        weight: factor of the term, ≥ 0.
+    """
+
+    needs = "logits"
+
+    def __init__(self, weight: float = 1.0, *, batch_norm: str = "batch", name: str = "") -> None:
+        super().__init__(weight, batch_norm, name or "entropy")
+
+    def penalize(self, clean: CleanPass) -> Penalty:
+        signal, log_p = _log_probabilities(clean)
+        entropy = -(log_p.exp() * log_p).sum(1)
+        return Penalty(entropy.flatten(1).mean(1) if entropy.dim() > 1 else entropy, None, signal)
+
+
+class ClassBalance(Term):
+    """``log C − H(mean_i p_i)``: the classes should be used equally often; 0 when they are.
+
+    It maximizes the entropy of the batch's mean prediction (Springenberg 2015, CatGAN's marginal
+    entropy). Label-free. Wrong where the classes are unequal.
+
+    Args:
+        weight: factor of the term, ≥ 0.
+    """
+
+    needs = "logits"
+
+    def __init__(self, weight: float = 1.0, *, batch_norm: str = "batch", name: str = "") -> None:
+        super().__init__(weight, batch_norm, name or "balance")
+
+    def penalize(self, clean: CleanPass) -> Penalty:
+        signal, log_p = _log_probabilities(clean)
+        p = log_p.exp().transpose(0, 1).flatten(1).mean(1)
+        # p log p is 0 at p = 0, and its gradient must not be infinite there.
+        divergence = (p * (p * len(p)).clamp_min(1e-30).log()).sum()
+        return Penalty(divergence.expand(len(log_p)), None, signal)
