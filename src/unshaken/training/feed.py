@@ -1,0 +1,137 @@
+"""Batches on the device: two streams of their own sizes, each process's share of both."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data import Dataset, Split, Stream
+from .config import TrainingConfig
+
+__all__ = ["Batch", "Feed"]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one call of the objective takes.
+
+    Attributes:
+        x, y: ``(N, ...)`` and ``(N,)``, labeled examples.
+        unlabeled: ``(U, ...)``, or None without an unlabeled stream.
+        index: ``(U,)`` or ``(N,)``, which examples label-free terms see.
+        labeled_index: ``(N,)``, which examples ``x`` are.
+    """
+
+    x: Tensor
+    y: Tensor
+    unlabeled: Tensor | None
+    index: Tensor
+    labeled_index: Tensor
+
+
+class Feed:
+    """Batch t of both streams is a pure function of (seed, t).
+
+    With several processes each takes its equal share of the same batch, so that the mean over
+    the processes is the mean over the batch.
+
+    Args:
+        dataset: examples in memory; they are moved to the device where they fit easily.
+        split: which examples are drawn.
+        config: batch sizes, accumulation, seed and precision.
+        device: where batches are wanted.
+        rank, world_size: this process and the number of processes.
+
+    Raises:
+        ValueError: a batch size is not divisible by the number of processes.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split,
+        config: TrainingConfig,
+        device: torch.device,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        for name in ("batch_size", "unlabeled_batch_size"):
+            size = getattr(config, name)
+            if size % world_size:
+                raise ValueError(
+                    f"{name} must be divisible by the {world_size} processes, got {size}"
+                )
+        self._device = device
+        self._dtype = torch.float64 if config.precision == "64" else torch.float32
+        self._accumulate = config.accumulate
+        self._rank, self._world_size = rank, world_size
+        self.labeled = Stream(split.labeled, config.batch_size, config.seed, "labeled")
+        self.unlabeled: Stream | None = None
+        if config.unlabeled_batch_size:
+            size = config.unlabeled_batch_size
+            self.unlabeled = Stream(split.unlabeled, size, config.seed, "unlabeled")
+        # All labeled examples come first in x_all, so one tensor serves both streams.
+        inputs = dataset.x_train if self.unlabeled is None else dataset.x_all
+        self._x = self._placed(inputs)
+        self._y = dataset.y_train.to(self._x.device)
+
+    def _placed(self, x: Tensor) -> Tensor:
+        if self._device.type != "cuda":
+            return x.to(self._device)
+        free, _ = torch.cuda.mem_get_info(self._device)
+        fits = x.numel() * x.element_size() < free // 4
+        return x.to(self._device) if fits else x
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps until the larger stream has shown each of its examples once."""
+        streams = [self.labeled] if self.unlabeled is None else [self.labeled, self.unlabeled]
+        return -(-max(stream.steps_per_epoch for stream in streams) // self._accumulate)
+
+    def indices(self, step: int, micro: int = 0) -> tuple[Tensor, Tensor | None]:
+        """Example indices of a batch over all processes: labeled, unlabeled."""
+        t = step * self._accumulate + micro
+        unlabeled = None if self.unlabeled is None else self.unlabeled.batch(t)
+        return self.labeled.batch(t), unlabeled
+
+    def batch(self, step: int, micro: int = 0) -> Batch:
+        """This process's share of batch ``micro`` of step ``step``."""
+        labeled, unlabeled = self.indices(step, micro)
+        labeled = self._share(labeled)
+        x = self._take(self._x, labeled).to(self._dtype)
+        y = self._take(self._y, labeled)
+        labeled = labeled.to(self._device)
+        if unlabeled is None:
+            return Batch(x, y, None, labeled, labeled)
+        unlabeled = self._share(unlabeled)
+        u = self._take(self._x, unlabeled).to(self._dtype)
+        return Batch(x, y, u, unlabeled.to(self._device), labeled)
+
+    def _share(self, indices: Tensor) -> Tensor:
+        if self._world_size == 1:
+            return indices
+        size = len(indices) // self._world_size
+        return indices[self._rank * size : (self._rank + 1) * size]
+
+    def _take(self, source: Tensor, indices: Tensor) -> Tensor:
+        if source.device == self._device:
+            return source.index_select(0, indices.to(self._device, non_blocking=True))
+        chosen = source.index_select(0, indices)
+        return chosen.pin_memory().to(self._device, non_blocking=True)
+
+
+def describe_data(dataset: Dataset, split: Split) -> dict[str, Any]:
+    """What a resumed run compares: another data set or split would not continue the same run."""
+    digest = hashlib.sha256()
+    for indices in (split.labeled, split.unlabeled, split.validation):
+        digest.update(len(indices).to_bytes(8, "little") + indices.cpu().numpy().tobytes())
+    return {
+        "name": dataset.name,
+        "shape": list(dataset.x_train.shape),
+        "classes": dataset.classes,
+        "split": digest.hexdigest()[:16],
+    }

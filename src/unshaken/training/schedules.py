@@ -1,0 +1,102 @@
+"""Pure functions of the step: learning-rate schedules and ramps, each a factor in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+__all__ = [
+    "constant",
+    "cosine",
+    "exponential",
+    "learning_rate_factor",
+    "linear",
+    "linear_ramp",
+    "sigmoid_ramp",
+]
+
+_KNOWN = "'constant', 'linear:FRACTION', 'exponential:RATE:PERIOD' or 'cosine'"
+
+
+def constant(step: int) -> float:
+    """1 at every step."""
+    return 1.0
+
+
+def linear(step: int, *, steps: int, fraction: float) -> float:
+    """1 until ``fraction`` of the run, then linearly to zero.
+
+    ``min(1, (T - t) / (T - fraction T))`` with t the step, counted from 0, and T ``steps``.
+    """
+    start = fraction * steps
+    if step <= start:
+        return 1.0
+    return max(0.0, (steps - step) / (steps - start))
+
+
+def exponential(step: int, *, rate: float, period: int) -> float:
+    """``rate ** (step // period)``: one drop at the end of every ``period`` steps."""
+    return rate ** (step // period)
+
+
+def cosine(step: int, *, steps: int) -> float:
+    """``(1 + cos(π t / T)) / 2`` (Loshchilov & Hutter 2017, without restarts)."""
+    return (1.0 + math.cos(math.pi * min(step, steps) / steps)) / 2.0
+
+
+def linear_ramp(step: int, *, length: int) -> float:
+    """``min(1, (t + 1) / length)``: the first step already moves, step ``length - 1`` is full."""
+    return 1.0 if step + 1 >= length else (step + 1) / length
+
+
+def sigmoid_ramp(step: int, *, length: int) -> float:
+    """``exp(-5 (1 - t / length)²)``, 1 from ``length`` on (Laine & Aila 2017)."""
+    if step >= length:
+        return 1.0
+    return math.exp(-5.0 * (1.0 - step / length) ** 2)
+
+
+def learning_rate_factor(
+    schedule: str, steps: int, *, warmup: int = 0, warmup_shape: str = "linear"
+) -> Callable[[int], float]:
+    """The factor of the learning rate at each step, counted from 0.
+
+    Args:
+        schedule: ``"constant"``; ``"linear:F"``, constant until the fraction F and then linearly
+            to zero; ``"exponential:RATE:PERIOD"``; or ``"cosine"``.
+        steps: the length T of the run.
+        warmup: length of the ramp that multiplies the schedule at the start.
+        warmup_shape: ``"linear"`` or ``"sigmoid"``.
+
+    Raises:
+        ValueError: ``schedule`` is none of these.
+    """
+    base = _parse(schedule, steps)
+    if warmup == 0:
+        return base
+    ramp = sigmoid_ramp if warmup_shape == "sigmoid" else linear_ramp
+    return lambda step: base(step) * ramp(step, length=warmup)
+
+
+def _parse(schedule: str, steps: int) -> Callable[[int], float]:
+    if not isinstance(schedule, str):
+        raise TypeError(f"schedule must be {_KNOWN}, got {schedule!r}")
+    name, *parts = schedule.split(":")
+    try:
+        match name, [float(part) for part in parts]:
+            case "constant", []:
+                return constant
+            case "cosine", []:
+                return lambda step: cosine(step, steps=steps)
+            case "linear", [fraction] if 0.0 <= fraction < 1.0:
+                return lambda step: linear(step, steps=steps, fraction=fraction)
+            case "exponential", [rate, period] if (
+                0.0 < rate <= 1.0 and period >= 1.0 and period.is_integer()
+            ):
+                return lambda step: exponential(step, rate=rate, period=int(period))
+    except ValueError:
+        pass  # a part that is no number: the sentence below says what is
+    raise ValueError(
+        f"schedule must be {_KNOWN} with FRACTION in [0, 1), RATE in (0, 1] and PERIOD a number "
+        f"of steps, got {schedule!r}"
+    )
