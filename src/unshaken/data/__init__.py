@@ -1,10 +1,13 @@
 """Data sets in memory, splits that a seed decides, and batches that need no state."""
 
+from .arrays import write_arrays
+from .augmentation import augment
 from .dataset import Dataset
 from .errors import DataError
 from .normalization import Standardization
+from .pools import Pool
 from .raw import NORMALIZATIONS
-from .sources import NAMES, load
+from .sources import NAMES, default_root, load
 from .splits import Split, split
 from .streams import Stream
 from .whitening import Whitening
@@ -14,10 +17,14 @@ __all__ = [
     "NORMALIZATIONS",
     "DataError",
     "Dataset",
+    "Pool",
     "Split",
     "Standardization",
     "Stream",
     "Whitening",
+    "augment",
+    "default_root",
     "load",
     "split",
+    "write_arrays",
 ]

@@ -1,0 +1,201 @@
+"""Data of the user's own: ``.npz`` files, folders of ``.npy`` or CSV arrays, one CSV table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from .errors import DataError, reading
+from .holdout import NOTE, holdout
+from .published import published_moons
+from .raw import Array, Raw, finish
+from .statistics import write_whole
+
+__all__ = ["array_folder", "is_array_folder", "npz", "table", "write_arrays"]
+
+_NEEDED = ("x_train", "y_train", "x_test", "y_test")
+_LABELS = ("label", "class", "target", "y")
+
+
+def write_arrays(
+    path: Path | str,
+    *,
+    x_train: Tensor | Array,
+    y_train: Tensor | Array,
+    x_test: Tensor | Array,
+    y_test: Tensor | Array,
+    x_unlabeled: Tensor | Array | None = None,
+) -> None:
+    """Write an ``.npz`` file that ``load(path)`` reads, whole or not at all.
+
+    Args:
+        path: ends in ``.npz``.
+        x_train: ``(N, C, *size)`` or ``(N, D)``; uint8 for pixels of 0 .. 255, which ``load``
+            divides by 255, or floating point for values with a unit of their own.
+        y_train: ``(N,)`` whole numbers 0 .. classes - 1.
+        x_test: ``(M, C, *size)`` or ``(M, D)``.
+        y_test: ``(M,)``.
+        x_unlabeled: ``(U, C, *size)`` or ``(U, D)``, examples without a label.
+
+    Raises:
+        ValueError: the path does not end in ``.npz``.
+        DataError: the arrays are not what ``load`` would accept.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"path: expected a name that ends in .npz, got {path.name!r}")
+    given = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    if x_unlabeled is not None:
+        given["x_unlabeled"] = x_unlabeled
+    arrays = {
+        key: value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        for key, value in given.items()
+    }
+    finish(_raw(arrays, str(path), ""), str(path), str(path), "none")
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    write_whole(path, file.getvalue())
+
+
+def npz(path: Path, seed: int) -> Raw:
+    """The arrays ``x_train, y_train, x_test, y_test`` and, if there, ``x_unlabeled``.
+
+    A file with ``x_labeled, y_labeled, x_test, y_test, embedding`` instead is the published set
+    of moons or circles (:func:`published_moons`).
+
+    Raises:
+        DataError: the file is damaged, an array is missing or not an array of numbers.
+    """
+    with reading(path, f"an .npz file with {', '.join(_NEEDED)}"):
+        # Anything but a zip archive must not reach numpy.load, which would take it for a pickle.
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                raise DataError(f"{path}: expected a zip archive, got another format")
+        with np.load(path, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+    if {"x_labeled", "y_labeled"} <= set(arrays):
+        return published_moons(arrays, str(path), seed)
+    return _raw(arrays, str(path), f"arrays of {path.name}")
+
+
+def is_array_folder(folder: Path) -> bool:
+    """Whether a folder holds ``x_train.npy`` or ``x_train.csv``."""
+    return any((folder / f"x_train{suffix}").is_file() for suffix in (".npy", ".csv"))
+
+
+def array_folder(folder: Path) -> Raw:
+    """The arrays of an ``.npz`` file, each in a file of its own: ``x_train.npy`` or ``.csv``, ...
+
+    A CSV array has one row for each example, numbers separated by commas, and may have one line
+    of names above them.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    arrays = {}
+    for key in (*_NEEDED, "x_unlabeled"):
+        binary, text = folder / f"{key}.npy", folder / f"{key}.csv"
+        if binary.is_file():
+            with reading(binary, "an array of numbers"):
+                arrays[key] = np.load(binary, allow_pickle=False)
+            if not isinstance(arrays[key], np.ndarray):
+                raise DataError(f"{binary}: expected one array, got an archive of several")
+        elif text.is_file():
+            values, _ = _numbers(text)
+            arrays[key] = values[:, 0] if key.startswith("y") and values.shape[1] == 1 else values
+    return _raw(arrays, str(folder), f"arrays of {folder.name}")
+
+
+def table(path: Path) -> Raw:
+    """One CSV table: a row for each example, one column with the label.
+
+    The label stands in the column called label, class, target or y, or else in the last one. A
+    fixed fifth of each class tests.
+
+    Raises:
+        DataError: the file is damaged, or its labels are not whole numbers from 0 on.
+    """
+    values, names = _numbers(path)
+    if values.shape[1] < 2:
+        raise DataError(f"{path}: expected a label and at least one feature, got one column")
+    found = [i for i, name in enumerate(names) if name.strip().lower() in _LABELS]
+    column = found[0] if found else values.shape[1] - 1
+    x, y = np.delete(values, column, axis=1), values[:, column]
+    if not np.isfinite(y).all():
+        raise DataError(f"{path}: expected a label in each row, got NaN or infinity")
+    train, test = holdout(str(path), [str(i) for i in range(len(y))], y)
+    return Raw(
+        x[train],
+        y[train],
+        x[test],
+        y[test],
+        scale=None,
+        info=_info(f"table {path.name}", NOTE),
+    )
+
+
+def _raw(arrays: Mapping[str, Array], source: str, words: str) -> Raw:
+    missing = [key for key in _NEEDED if key not in arrays]
+    if missing:
+        raise DataError(
+            f"{source}: expected the arrays {', '.join(_NEEDED)}, got no {', '.join(missing)} "
+            f"among {', '.join(arrays) or 'none'}"
+        )
+    inputs = {key: arrays[key] for key in ("x_train", "x_test", "x_unlabeled") if key in arrays}
+    for key, x in inputs.items():
+        if x.dtype.kind in "iu" and x.dtype != np.uint8 and x.ndim > 2:
+            raise DataError(
+                f"{source}: {key}: expected pixels as uint8 (0 .. 255) or floating point, got "
+                f"{x.dtype}"
+            )
+    types = {str(x.dtype) for x in inputs.values()}
+    pixels = types == {"uint8"}
+    if "uint8" in types and not pixels:
+        raise DataError(f"{source}: expected inputs of one type, got {', '.join(sorted(types))}")
+    if pixels:
+        inputs = {key: _channels_first(x) for key, x in inputs.items()}
+    return Raw(
+        inputs["x_train"],
+        arrays["y_train"],
+        inputs["x_test"],
+        arrays["y_test"],
+        x_unlabeled=inputs.get("x_unlabeled"),
+        scale=255.0 if pixels else None,
+        info=_info(words, ""),
+    )
+
+
+def _channels_first(x: Array) -> Array:
+    """Pixels ``(N, H, W)`` or ``(N, H, W, C)`` with the channels on axis 1; others unchanged."""
+    if x.ndim == 3:
+        return x[:, None]
+    if x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] > 4:
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    return x
+
+
+def _numbers(path: Path) -> tuple[Array, list[str]]:
+    """The numbers of a CSV file, ``(rows, columns)``, and its names, if it begins with them."""
+    with reading(path, "numbers separated by commas"):
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = next(csv.reader(file), [])
+        try:
+            [float(cell) for cell in first]
+            names = []
+        except ValueError:
+            names = first
+        values = np.loadtxt(
+            path, delimiter=",", ndmin=2, skiprows=1 if names else 0, encoding="utf-8-sig"
+        )
+    if values.size == 0:
+        raise DataError(f"{path}: expected at least one row of numbers, got none")
+    return values, names
+
+
+def _info(source: str, note: str) -> dict[str, str]:
+    return {"source": source, "license": "not stated", "augmentation": "none", "note": note}

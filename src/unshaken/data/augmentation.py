@@ -1,0 +1,72 @@
+"""Random translations and flips of a whole batch, on the device where it is."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["augment"]
+
+
+def augment(
+    x: Tensor,
+    shift: int = 2,
+    flip: bool = True,
+    generator: torch.Generator | None = None,
+    *,
+    padding: str = "zeros",
+) -> Tensor:
+    """Move each example by its own whole number of pixels and mirror half of them.
+
+    The papers' augmentation: each axis by an integer uniform in ``-shift .. shift``, and for
+    images whose mirror image has the same class a flip along the last axis with probability 1/2.
+
+    Args:
+        x: ``(N, C, *size)``, any number of axes; on any device.
+        shift: the largest translation, in pixels.
+        flip: whether to mirror along the last axis.
+        generator: draws the numbers; on the CPU or on x's device. A CPU generator gives the same
+            numbers for every device. None for PyTorch's global one.
+        padding: what moves in at the border: "zeros" (the papers; gray where pixels are
+            centered) or "edge" (the border's value).
+
+    Returns:
+        A new tensor like x.
+
+    Raises:
+        ValueError: an argument is out of its range, or x has no axis to move along.
+    """
+    if x.ndim < 3 or 0 in x.shape:
+        raise ValueError(f"x: expected a batch (N, C, *size), not empty, got {tuple(x.shape)}")
+    if shift < 0:
+        raise ValueError(f"shift: expected a number of pixels >= 0, got {shift}")
+    if padding not in ("zeros", "edge"):
+        raise ValueError(f"padding: expected 'zeros' or 'edge', got {padding!r}")
+    count, axes = len(x), x.ndim - 2
+    device = x.device if generator is None else generator.device
+    moves = torch.randint(-shift, shift + 1, (axes, count), generator=generator, device=device)
+    mirrored = torch.rand(count, generator=generator, device=device) < (0.5 if flip else 0.0)
+    moves, mirrored = moves.to(x.device), mirrored.to(x.device)
+
+    # One gather for all: the source position of each target position along each axis.
+    index: list[Tensor] = [_along(torch.arange(count, device=x.device), 0, x.ndim)]
+    index.append(_along(torch.arange(x.shape[1], device=x.device), 1, x.ndim))
+    for axis in range(axes):
+        length = x.shape[2 + axis]
+        target = torch.arange(length, device=x.device).expand(count, length)
+        if axis == axes - 1:
+            target = torch.where(mirrored[:, None], length - 1 - target, target)
+        source = target - moves[axis][:, None]
+        # With zeros the picture has a frame of width shift; at an edge the border repeats.
+        source = source + shift if padding == "zeros" else source.clamp(0, length - 1)
+        shape = [1] * x.ndim
+        shape[0], shape[2 + axis] = count, length
+        index.append(source.view(shape))
+    return (F.pad(x, [shift] * (2 * axes)) if padding == "zeros" else x)[tuple(index)]
+
+
+def _along(values: Tensor, axis: int, axes: int) -> Tensor:
+    shape = [1] * axes
+    shape[axis] = len(values)
+    return values.view(shape)
