@@ -1,0 +1,1 @@
+"""Many runs become one table with error bars, and a report."""

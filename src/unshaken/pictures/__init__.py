@@ -1,0 +1,24 @@
+"""Every plot of the house: arrays and plain dicts in, a matplotlib `Figure` out."""
+
+from unshaken.pictures.arrows import fields_figure
+from unshaken.pictures.boundary import Boundary, boundaries
+from unshaken.pictures.costs import costs
+from unshaken.pictures.curves import curves
+from unshaken.pictures.errors import errors
+from unshaken.pictures.inline import svg
+from unshaken.pictures.panel import Panel
+from unshaken.pictures.signals import signals
+from unshaken.pictures.worst import worst
+
+__all__ = [
+    "Boundary",
+    "Panel",
+    "boundaries",
+    "costs",
+    "curves",
+    "errors",
+    "fields_figure",
+    "signals",
+    "svg",
+    "worst",
+]
