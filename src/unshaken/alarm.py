@@ -127,8 +127,8 @@ class Alarm:
             warnings.warn(
                 f"The adversary of '{name}' did no better than a random perturbation of the same "
                 f"size for a whole epoch: it raised the divergence by only {mean:.2g} ± "
-                f"{error:.2g} more ({len(gains)} examples). A random perturbation would cost less; or look at "
-                "its radius and, where it learns, its learning rate.",
+                f"{error:.2g} more ({len(gains)} examples). A random perturbation would cost "
+                "less; or look at its radius and, where it learns, its learning rate.",
                 AlarmWarning,
                 stacklevel=2,
             )

@@ -101,7 +101,7 @@ class Objective(nn.Module):
         """
         terms = self._terms()
         checks.inputs(x)
-        needs = {term.needs for term in terms if term.labeled}
+        needs = {term.needs for term in terms if term.labeled or unlabeled is None}
         clean = CleanPass(
             self.model,
             x,
@@ -110,14 +110,16 @@ class Objective(nn.Module):
             policy=self.batch_norm,
         )
         clean.run_live(
-            track_input=bool(needs & {"input", "input-graph"}), twice="input-graph" in needs
+            track_input=bool(needs & {"input", "input-graph", "linearization"}),
+            twice="input-graph" in needs,
         )
         free = clean
         if unlabeled is not None:
             checks.inputs(unlabeled, "unlabeled")
             free = CleanPass(self.model, unlabeled, index=index, policy=self.batch_norm)
-            if any(term.needs == "logits" for term in terms if not term.labeled):
-                _ = free.attached_logits
+            free_needs = {term.needs for term in terms if not term.labeled}
+            if "logits" in free_needs:
+                free.attach(track_input="linearization" in free_needs)
         for term in terms:
             term.check((clean if term.labeled else free).x)
         total: Tensor = self._supervised(clean, terms)
@@ -175,7 +177,7 @@ class Objective(nn.Module):
             values.sum(),
             [*leaves] if leaf is None else [leaf, *leaves],
             allow_unused=True,
-            retain_graph=any(t.needs == "logits" for t in terms),
+            retain_graph=any(t.needs in ("logits", "linearization") for t in terms),
         )
         if found[0] is None:
             raise ValueError(

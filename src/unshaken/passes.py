@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable
 from contextlib import ExitStack
 from copy import copy
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from unshaken import checks
 from unshaken.autograd import (
@@ -59,7 +59,11 @@ class CleanPass:
         self.index = index
         self.policy = policy
         self.layers = normalization_layers(model)
+        self.mixed = torch.is_autocast_enabled(x.device.type)
+        """Whether the caller runs under autocast."""
         self.state: RandomState | None = None
+        self._linear: tuple[Tensor, Tensor] | None = None
+        self._full: Tensor | None = None
         self._attached = logits
         self._detached: Tensor | None = None
         self._leaf: Tensor | None = None
@@ -75,10 +79,6 @@ class CleanPass:
         other = copy(self)
         other.policy = policy
         return other
-
-    @property
-    def autocast(self) -> bool:
-        return torch.is_autocast_enabled(self.x.device.type)
 
     def run_live(self, *, track_input: bool = False, twice: bool = False) -> Tensor:
         """The caller's own training pass: running statistics move, gradients are recorded.
@@ -97,9 +97,13 @@ class CleanPass:
     @property
     def attached_logits(self) -> Tensor:
         """Outputs whose graph reaches the model's parameters."""
-        if self._attached is None:
-            self._attached = self._first(self.x)
-        return self._attached
+        return self.attach() if self._attached is None else self._attached
+
+    def attach(self, *, track_input: bool = False) -> Tensor:
+        """Make the clean pass now, with its graph; ``track_input`` lets it reach the input too."""
+        self._leaf = self._new_leaf() if track_input else None
+        self._attached = outputs = self.again(self.x if self._leaf is None else self._leaf)
+        return outputs
 
     @property
     def logits(self) -> Tensor:
@@ -108,22 +112,67 @@ class CleanPass:
             return self._attached.detach()
         if self._detached is None:
             with torch.no_grad():
-                self._detached = self._first(self.x)
+                self._detached = self.again(self.x)
         return self._detached
+
+    @property
+    def full_input(self) -> Tensor:
+        """The inputs as constants, in full precision also under autocast."""
+        return self.x.detach().float() if self.mixed else self.x.detach()
 
     @property
     def full_logits(self) -> Tensor:
         """Outputs as constants, computed in full precision also under autocast."""
-        if not self.autocast:
+        if not self.mixed:
             return self.logits
-        with torch.no_grad(), full_precision(self.x.device):
-            return self.again(self.x.float())
+        if self._full is None:
+            self._full = self.linearization()[1].detach()
+        return self._full
+
+    @property
+    def can_linearize(self) -> bool:
+        """Whether outputs with a graph in the input cost no pass that is not needed anyway."""
+        untouched = self._attached is None and self._detached is None
+        return self.mixed or untouched or self._linear is not None or self._tracked() is not None
+
+    def linearization(self, tangent: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The input leaf and the clean outputs as a function of it, in full precision.
+
+        With a ``tangent`` they are made anew as dual numbers (inside a forward-mode level), whose
+        tangent is the outputs' response ``J t``.
+        """
+        tracked = self._tracked()
+        if tangent is None and tracked is not None and not self.mixed:
+            return tracked
+        if tangent is not None or self._linear is None:
+            with torch.enable_grad(), full_precision(self.x.device):
+                leaf = self.full_input.clone().requires_grad_()
+                inputs = leaf
+                if tangent is not None:
+                    inputs = forward_ad.make_dual(leaf, tangent.to(leaf.dtype))
+                outputs = self.again(inputs)
+            self._linear = (leaf, outputs)
+            if self._attached is None and not self.mixed:
+                self._detached = outputs.detach()
+        return self._linear
+
+    def forget_linearization(self) -> None:
+        """Free the graph that :meth:`linearization` made for itself."""
+        self._linear = None
+
+    def _tracked(self) -> tuple[Tensor, Tensor] | None:
+        if self._leaf is None or self._attached is None or not self._attached.requires_grad:
+            return None
+        return self._leaf, self._attached
 
     def again(self, x: Tensor) -> Tensor:
         """Outputs for other inputs of the same shape: same dropout masks, no trace."""
         with ExitStack() as stack:
             stack.enter_context(normalization_policy(self.layers, self.policy))
-            if self.state is not None:
+            if self.state is None:
+                # Whichever pass comes first draws; all later ones draw the same again.
+                self.state = RandomState(x.device)
+            else:
                 stack.enter_context(self.state.replayed())
             return self.model(x)
 
@@ -140,7 +189,7 @@ class CleanPass:
                 return found if create_graph else found.detach()
         with torch.enable_grad():
             gradient = None
-            if not (create_graph and self.autocast):
+            if not (create_graph and self.mixed):
                 gradient = self._from_own_pass(divergence, create_graph)
             if gradient is None:
                 gradient = self._from_new_pass(divergence, create_graph)
@@ -159,11 +208,6 @@ class CleanPass:
     def _new_leaf(self) -> Tensor:
         return self.x if self.x.requires_grad else self.x.detach().requires_grad_()
 
-    def _first(self, x: Tensor) -> Tensor:
-        self.state = RandomState(x.device)
-        with normalization_policy(self.layers, self.policy):
-            return self.model(x)
-
     def _from_own_pass(self, divergence: Divergence, create_graph: bool) -> Tensor | None:
         leaf = self.x if self._leaf is None and self.x.requires_grad else self._leaf
         if leaf is None or self._attached is None or not self._attached.requires_grad:
@@ -176,18 +220,14 @@ class CleanPass:
 
     def _from_new_pass(self, divergence: Divergence, create_graph: bool) -> Tensor:
         with ExitStack() as stack:
-            leaf = self.x.detach()
+            leaf = self.full_input if create_graph else self.x.detach()
             if create_graph:
-                if self.autocast:
-                    leaf = leaf.float()
                 stack.enter_context(full_precision(leaf.device))
                 stack.enter_context(differentiable_attention())
             leaf.requires_grad_()
-            if self._attached is None and self._detached is None:
-                logits = self._first(leaf)
+            logits = self.again(leaf)
+            if self._attached is None and not self.mixed:
                 self._detached = logits.detach()
-            else:
-                logits = self.again(leaf)
             total = divergence(logits, divergence.target(logits, self.y)).sum()
             if not total.requires_grad:
                 raise ValueError(
@@ -204,11 +244,6 @@ class CleanPass:
             total = divergence(self.again(leaf), target).sum()
             (gradient,) = torch.autograd.grad(total, leaf)
         return gradient
-
-
-def difference_step(dtype: torch.dtype) -> float:
-    """The step of a finite difference that balances rounding and curvature for a data type."""
-    return math.pow(torch.finfo(dtype).eps, 1 / 3)
 
 
 def start(

@@ -30,8 +30,8 @@ class Term(nn.Module, ABC):
     """Whether it needs labels; otherwise an objective feeds it the unlabeled batch."""
 
     needs: str = "nothing"
-    """What it takes from the clean pass: nothing, ``"logits"`` with their graph, ``"input"`` or
-    ``"input-graph"`` (see :class:`unshaken.adversaries.Adversary`)."""
+    """What it takes from the clean pass: ``"logits"`` with their graph, or what an adversary needs
+    (:class:`unshaken.adversaries.Adversary`)."""
 
     def __init__(self, weight: float = 1.0, batch_norm: str = "batch", name: str = "") -> None:
         super().__init__()
@@ -121,7 +121,9 @@ class Regularizer(Term):
         self.adversary = adversary
         self.divergence = divergence
         self.labeled = divergence.labeled
-        self.needs = adversary.needs if divergence.labeled else "nothing"
+        # Without labels there is no loss whose gradient in the input could be taken.
+        without = "linearization" if adversary.needs == "linearization" else "nothing"
+        self.needs = adversary.needs if divergence.labeled else without
 
     def penalize(self, clean: CleanPass) -> Penalty:
         return self.adversary.penalty(self.problem(clean))

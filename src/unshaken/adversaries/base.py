@@ -52,8 +52,9 @@ class Adversary(nn.Module, ABC):
     """Finds ``a`` for a :class:`Problem`; :meth:`penalty` applies it and measures D."""
 
     needs: ClassVar[str] = "nothing"
-    """What it takes from the clean pass: ``"nothing"``, ``"input"`` (the gradient in the input) or
-    ``"input-graph"`` (that gradient, differentiable again)."""
+    """What it takes from the clean pass: ``"nothing"``, ``"input"`` (the gradient in the input),
+    ``"input-graph"`` (that gradient, differentiable again) or ``"linearization"`` (outputs that can
+    be differentiated in the input)."""
 
     random: ClassVar[bool] = False
     """Whether it is the control that others are measured against."""

@@ -1,48 +1,84 @@
-"""Products with the curvature of a divergence in the input, exact and by difference."""
+"""How the outputs answer a change of the input, and products with the curvature of D.
+
+At the clean input a label-free divergence and its gradient vanish, so to second order
+``D ≈ ½ tᵀ H t`` with ``H = Jᵀ (∂²D/∂f²) J``: the model's Jacobian J and the divergence's own
+curvature in the outputs are all that is needed.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from unshaken.adversaries.base import Problem
-from unshaken.autograd import full_precision
-from unshaken.passes import difference_step
+from unshaken.autograd import flat, full_precision, per_example, safe_norm
 
 
-def by_difference(problem: Problem, tangent: Tensor) -> Tensor:
-    """``∂D/∂x`` at ``x + ξ t``, which is ``ξ H t`` up to the third order in ξ: of ``x``'s shape.
+def product(problem: Problem, tangent: Tensor, *, exact: bool = False, last: bool = True) -> Tensor:
+    """``H t`` up to a positive factor for each example, of ``x``'s shape.
 
-    H is the Hessian of the divergence in the input at the clean input, where D and its gradient
-    vanish. In full precision also under autocast; ξ follows from the data type.
+    ``J t`` comes from a finite difference of the outputs, or from one forward-mode pass where
+    ``exact``; ``Jᵀ`` is one input-gradient pass through the clean pass. In full precision also
+    under autocast. After the ``last`` product the graph it needed is let go.
     """
     clean = problem.clean
     with full_precision(clean.x.device):
-        x = problem.x.float() if clean.autocast else problem.x
-        target = problem.divergence.target(clean.full_logits, clean.y)
-        step = difference_step(x.dtype) * input_scale(x)
-        return clean.slope(problem.divergence, x + step * tangent.to(x.dtype), target)
+        if exact:
+            response = forward_response(problem, tangent)
+            leaf, outputs = clean.linearization()
+        else:
+            x = clean.full_input
+            step = difference_step(x, tangent)
+            if clean.can_linearize:
+                leaf, outputs = clean.linearization()
+                with torch.no_grad():
+                    moved = clean.again(x + step * tangent.to(x.dtype))
+            else:
+                # The caller's outputs have no graph in x: take Jᵀ a step away, which costs nothing.
+                with torch.enable_grad():
+                    leaf = (x + step * tangent.to(x.dtype)).detach().requires_grad_()
+                    outputs = moved = clean.again(leaf)
+            response = moved.detach() - clean.full_logits
+        cotangent = problem.divergence.curvature(clean.full_logits, response)
+        (found,) = torch.autograd.grad(
+            outputs, leaf, cotangent.to(outputs.dtype), retain_graph=True, allow_unused=True
+        )
+        if last:
+            clean.forget_linearization()
+    return torch.zeros_like(leaf) if found is None else found
 
 
-def exact(problem: Problem, tangent: Tensor) -> Tensor:
-    """``H t = Jᵀ (∂²D/∂f²) J t``: one forward-mode and one reverse-mode product, no step size."""
-    outputs, response, leaf = forward_product(problem, tangent)
-    cotangent = problem.divergence.curvature(outputs, response)
-    (product,) = torch.autograd.grad(outputs, leaf, cotangent.to(outputs.dtype))
-    return product
+def response(problem: Problem, tangent: Tensor) -> Tensor:
+    """``J t`` by a finite difference of the outputs: ``(N, *outputs)``."""
+    clean = problem.clean
+    with torch.no_grad(), full_precision(clean.x.device):
+        x = clean.full_input
+        step = difference_step(x, tangent)
+        difference = clean.again(x + step * tangent.to(x.dtype)) - clean.full_logits
+        return difference / per_example(step.flatten(), difference)
 
 
-def forward_product(problem: Problem, tangent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The outputs, ``J t`` as a constant, and the leaf that the outputs depend on."""
-    with torch.enable_grad(), forward_ad.dual_level():
-        leaf = problem.x.clone().requires_grad_()
-        outputs = problem.clean.again(forward_ad.make_dual(leaf, tangent.to(leaf.dtype)))
-        primal, response = forward_ad.unpack_dual(outputs)
-    if response is None:
-        raise ValueError("model gives outputs that do not depend on x; nothing can perturb them")
-    return primal, response.detach(), leaf
+def forward_response(problem: Problem, tangent: Tensor) -> Tensor:
+    """``J t`` by one forward-mode pass, whose outputs also serve as the clean pass."""
+    clean = problem.clean
+    with full_precision(clean.x.device), forward_ad.dual_level():
+        _, dual = clean.linearization(tangent)
+        found = forward_ad.unpack_dual(dual).tangent
+    return torch.zeros_like(dual) if found is None else found.detach()
 
 
-def input_scale(x: Tensor) -> float:
-    return 1.0
+def difference_step(x: Tensor, tangent: Tensor) -> Tensor:
+    """Step ξ with ``‖ξ t‖ = ½ √ε · spread``, shaped to multiply the tangent.
+
+    ε is the rounding unit of the data type and the spread the Euclidean norm of a typical example
+    about the batch's mean entry: on rectifier networks of any input scale this balances rounding
+    against the kinks that a longer step crosses.
+    """
+    deviation = (x - x.mean()).square().mean().sqrt()
+    spread = torch.where(deviation > 0, deviation, 1) * math.sqrt(x[0].numel())
+    length = safe_norm(flat(tangent))
+    step = 0.5 * math.sqrt(torch.finfo(x.dtype).eps) * spread / torch.where(length > 0, length, 1)
+    return per_example(step, x)

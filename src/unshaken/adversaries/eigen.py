@@ -7,9 +7,9 @@ from torch import Tensor
 
 from unshaken import checks
 from unshaken.adversaries.base import Adversary, Problem
+from unshaken.adversaries.curvature import response
 from unshaken.autograd import full_precision
 from unshaken.divergences import Divergence
-from unshaken.passes import difference_step
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.movement import Movement
 
@@ -34,12 +34,12 @@ class TopEigenvector(Adversary):
         movement = self._movement(problem.perturbation)
         clean = problem.clean
         with torch.no_grad(), full_precision(clean.x.device):
-            x = problem.x.float() if clean.autocast else problem.x
+            x = clean.full_input
             logits = clean.full_logits
             fields = movement.shape(x)[1]
             outputs = logits[0].numel()
             if fields <= outputs:
-                responses = self._by_fields(problem, movement, x, logits, fields)
+                responses = self._by_fields(problem, movement, x, fields)
             else:
                 responses = self._by_outputs(problem, movement, x, logits)
             weighted = torch.stack(
@@ -55,30 +55,23 @@ class TopEigenvector(Adversary):
             sign = 1 - 2 * torch.randint(0, 2, (len(x), 1), device=x.device).to(top.dtype)
             return movement.from_unit(x, self.radius * sign * top)
 
-    def _by_fields(
-        self, problem: Problem, movement: Movement, x: Tensor, logits: Tensor, fields: int
-    ) -> Tensor:
+    def _by_fields(self, problem: Problem, movement: Movement, x: Tensor, fields: int) -> Tensor:
         """``J T_k`` for every field k, by difference: ``(N, K, *outputs)``."""
-        step = difference_step(x.dtype)
-        found = []
-        for k in range(fields):
-            a = torch.zeros(len(x), fields, dtype=x.dtype, device=x.device)
-            a[:, k] = step
-            found.append((problem.clean.again(x + movement.tangent(x, a)) - logits) / step)
-        return torch.stack(found, 1)
+        units = torch.eye(fields, dtype=x.dtype, device=x.device)
+        tangents = (movement.tangent(x, unit.expand(len(x), -1)) for unit in units)
+        return torch.stack([response(problem, tangent) for tangent in tangents], 1)
 
     def _by_outputs(
         self, problem: Problem, movement: Movement, x: Tensor, logits: Tensor
     ) -> Tensor:
         """The same from one input gradient for each output."""
+        leaf, outputs = problem.clean.linearization()
         with torch.enable_grad():
-            leaf = x.detach().clone().requires_grad_()
-            outputs = problem.clean.again(leaf).flatten(1)
-            found = []
-            for c in range(outputs.shape[1]):
-                last = c == outputs.shape[1] - 1
-                (g,) = torch.autograd.grad(outputs[:, c].sum(), leaf, retain_graph=not last)
-                found.append(movement.pull_back(x, g))
+            sums = outputs.flatten(1).sum(0).unbind()
+        found = [
+            movement.pull_back(x, torch.autograd.grad(total, leaf, retain_graph=True)[0])
+            for total in sums
+        ]
         return torch.stack(found, 2).reshape(len(x), -1, *logits.shape[1:])
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:

@@ -79,7 +79,7 @@ class Learned(MaskPlayer):
 
     def log_alpha(self, problem: Problem) -> Tensor:
         result: Tensor = self.network(problem.x)
-        return result.float() if problem.clean.autocast else result
+        return result.float() if problem.clean.mixed else result
 
 
 class Tabulated(MaskPlayer):
@@ -134,6 +134,8 @@ class SteepestMask(Adversary):
     Args:
         keep: the share of entries that stay, in (0, 1].
     """
+
+    needs = "input"
 
     def __init__(self, keep: float) -> None:
         super().__init__()

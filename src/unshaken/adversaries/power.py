@@ -25,12 +25,14 @@ class PowerIteration(Adversary):
     Args:
         radius: size of the perturbation.
         steps: power iterations; each costs one forward and one input-gradient pass.
-        direction: ``"difference"`` takes ``H T d`` from the gradient a small step ξ away, ξ from
-            the data type; ``"exact"`` as ``Jᵀ (∂²D) J T d``, one forward-mode and one reverse pass,
-            which also holds in half precision.
+        direction: how ``J T d`` is found in ``H T d = Jᵀ (∂²D) J T d``: ``"difference"`` of the
+            outputs a small step away, its length from the data type; or ``"exact"``, by one
+            forward-mode pass, which also holds in half precision.
 
     Draws its start from torch's global generator of the input's device.
     """
+
+    needs = "linearization"
 
     def __init__(self, radius: float, steps: int = 1, direction: str = "difference") -> None:
         super().__init__()
@@ -39,14 +41,17 @@ class PowerIteration(Adversary):
         self.direction = checks.choice(direction, "direction", DIRECTIONS)
 
     def find(self, problem: Problem) -> Tensor:
-        product = curvature.exact if self.direction == "exact" else curvature.by_difference
         perturbation, x = problem.perturbation, problem.x
         with torch.no_grad():
             a = perturbation.random(x, 1.0)
             for step in range(self.steps):
-                slope = product(problem, perturbation.tangent(x, a)).to(x.dtype)
-                size = self.radius if step == self.steps - 1 else 1.0
-                a = perturbation.steepest(x, perturbation.pull_back(x, slope), size)
+                tangent = perturbation.tangent(x, a)
+                last = step == self.steps - 1
+                slope = curvature.product(
+                    problem, tangent, exact=self.direction == "exact", last=last
+                )
+                size = self.radius if last else 1.0
+                a = perturbation.steepest(x, perturbation.pull_back(x, slope.to(x.dtype)), size)
         return a
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
