@@ -120,10 +120,13 @@ def step(what: str, command: list[str]) -> None:
     if code == 0:
         say(f"    {time.monotonic() - start:.0f} s")
         return
+    if code > 128:
+        say(f"The set-up was interrupted at: {what}. The next call starts it anew.")
+        sys.exit(code)
     tail = LOG.read_text("utf-8", "replace").splitlines()[-20:]
     sys.exit(
         f"The set-up failed at: {what} (exit code {code}). The end of its output:\n"
-        + "".join(f"    {line}\n" for line in tail)
+        + "".join(f"    {line[:200]}\n" for line in tail)
         + f"The rest is in {LOG}. The next call starts the set-up anew."
     )
 

@@ -65,6 +65,15 @@ def test_a_failing_step_shows_the_end_of_its_output_and_leaves_no_marker(finishe
     assert not finished.MARKER.exists()
 
 
+def test_an_interrupted_step_is_no_failure_of_its_own(finished, monkeypatch, capsys):
+    monkeypatch.setattr(finished, "call", lambda command, folder=None, log=None: 143)
+    finished.MARKER.write_text(finished.MARKER.read_text() + "[old]")
+    with pytest.raises(SystemExit) as stop:
+        finished.set_up(finished.CORE)
+    assert stop.value.code == 143
+    assert "interrupted" in capsys.readouterr().out
+
+
 def _always(call, command):
     return lambda _, folder=None, log=None: call(command, folder, log)
 
