@@ -155,7 +155,7 @@ def _raw(arrays: Mapping[str, Array], source: str, words: str) -> Raw:
             )
     types = {str(x.dtype) for x in inputs.values()}
     pixels = types == {"uint8"}
-    if "uint8" in types and not pixels:
+    if "uint8" in types and not pixels and all(x.dtype.kind in "biuf" for x in inputs.values()):
         raise DataError(f"{source}: expected inputs of one type, got {', '.join(sorted(types))}")
     if pixels:
         inputs = {key: _channels_first(x) for key, x in inputs.items()}

@@ -18,7 +18,7 @@ from .raw import Array, Raw
 __all__ = ["PREFIX", "hub"]
 
 PREFIX = "hub:"
-_NAME = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
+_NAME = re.compile(r"hub:(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]*))?", re.ASCII)
 
 
 def hub(name: str) -> Raw:

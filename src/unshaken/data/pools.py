@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +24,8 @@ class Pool:
     in a file (:meth:`open`), and each batch is copied.
 
     Args:
-        x: ``(N, ...)``, the examples; or labels.
-        device: where gathered batches go; None for where x is.
+        x: ``(N, ...)``, the examples or labels; a tensor, or an array mapped from a file.
+        device: where gathered batches go; None for where x is (the CPU for a mapped array).
         normalization: applied to each batch after it is gathered, as float32; None for x as it is.
             Bytes are divided by 255 before.
         share: of the device's free memory that the examples may take.
@@ -32,20 +33,23 @@ class Pool:
 
     def __init__(
         self,
-        x: Tensor,
+        x: Tensor | np.memmap[Any, Any],
         device: torch.device | str | None = None,
         *,
         normalization: Standardization | Whitening | None = None,
         share: float = 0.5,
     ) -> None:
         if x.ndim == 0 or len(x) == 0:
-            raise ValueError(f"x: expected at least one example, got {tuple(x.shape)}")
+            raise ValueError(f"x: expected at least one example, got the shape {tuple(x.shape)}")
         if not 0 <= share <= 1:
             raise ValueError(f"share: expected a fraction in [0, 1], got {share!r}")
-        self.device = torch.device(device) if device is not None else x.device
+        home = x.device if isinstance(x, Tensor) else torch.device("cpu")
+        self.device = torch.device(device) if device is not None else home
         self.normalization = normalization
-        self.resident = _fits(x, self.device, share)
-        self._x = x.to(self.device) if self.resident else x
+        self.resident = _fits(x, home, self.device, share)
+        if self.resident:
+            x = x.to(self.device) if isinstance(x, Tensor) else torch.tensor(x, device=self.device)
+        self._x = x
 
     @classmethod
     def open(
@@ -64,11 +68,10 @@ class Pool:
             DataError: the file is not an array of numbers that PyTorch knows.
         """
         with reading(path, "an .npy array"):
-            # Copy on write: PyTorch warns of arrays that it may not write to.
-            mapped = np.load(path, mmap_mode="c", allow_pickle=False)
-            if not isinstance(mapped, np.ndarray):
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not isinstance(mapped, np.memmap):
                 raise DataError(f"{path}: expected one array, got an archive of several")
-            return cls(torch.from_numpy(mapped), device, normalization=normalization, share=share)
+            return cls(mapped, device, normalization=normalization, share=share)
 
     def __len__(self) -> int:
         return len(self._x)
@@ -82,7 +85,10 @@ class Pool:
         Raises:
             IndexError: an index is out of range.
         """
-        batch = self._x[indices.to(self._x.device)]
+        if isinstance(self._x, Tensor):
+            batch = self._x[indices.to(self._x.device)]
+        else:
+            batch = torch.from_numpy(self._x[indices.cpu().numpy()])
         if not self.resident:
             if self.device.type == "cuda":
                 # From pinned memory the copy does not stop the device.
@@ -98,10 +104,12 @@ class Pool:
         return f"Pool({tuple(self._x.shape)}, {where})"
 
 
-def _fits(x: Tensor, device: torch.device, share: float) -> bool:
-    if x.device == device or device.type == "cpu":
+def _fits(
+    x: Tensor | np.memmap[Any, Any], home: torch.device, device: torch.device, share: float
+) -> bool:
+    if isinstance(x, Tensor) and (home == device or device.type == "cpu"):
         return True
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return x.numel() * x.element_size() <= share * free
+        return x.nbytes <= share * free
     return False

@@ -73,6 +73,13 @@ def finish(raw: Raw, name: str, source: str, normalize: str | None) -> Dataset:
     }
     divisor = 1.0 if normalize == "none" or raw.scale is None else raw.scale
     tensors = {key: _float(f"{source}: {key}", x, divisor) for key, x in inputs.items()}
+    shape = tuple(tensors["x_train"].shape[1:])
+    for key, x in tensors.items():
+        if tuple(x.shape[1:]) != shape:
+            raise DataError(
+                f"{source}: {key}: expected examples of shape {shape} as in x_train, got "
+                f"{tuple(x.shape[1:])}"
+            )
     normalization = _fit(normalize, tensors["x_train"], source)
     if normalize in ("unit", "centered"):
         for key, x in tensors.items():
