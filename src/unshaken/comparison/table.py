@@ -123,9 +123,10 @@ def table(rows: Sequence[Row], baseline: str) -> str:
     by_name = {str(row.get("method", "")): row for row in rows}
     names = [*order, *(name for name in by_name if name not in order)]
     adjusted = holm(rows, baseline)
+    spread = "mean ± s.e." if any(result.sem is not None for result in order.values()) else ""
     columns = [
         _Column("method", "", [_method(name) for name in names]),
-        _Column("test error, %", "mean ± s.e.", [_error(order.get(name)) for name in names]),
+        _Column("test error, %", spread, [_error(order.get(name)) for name in names]),
         _Column(
             f"difference from {baseline}",
             "paired, mean ± s.e.",

@@ -61,11 +61,12 @@ def fields_figure(displacements: Mapping[str, Array]) -> Figure:
         plot = style.axes(target, left, top + 20, cell, cell)
         style.bare(plot)
         height, width = field.shape[1:]
-        plot.set_xlim(-1, width)
-        plot.set_ylim(height, -1)
         plot.set_aspect("equal")
         stride = max(1, math.ceil(max(height, width) / 15))
         factor = round_factor(field, stride)
+        right, down = 0.5 + factor * np.abs(field).max((1, 2))[::-1]
+        plot.set_xlim(-right, width - 1 + right)
+        plot.set_ylim(height - 1 + down, -down)
         _draw_field(plot, field, stride, factor)
         style.say(target, left, top + 14, f"{style.plain(name, 18)} · arrows ×{factor:g}")
     return target

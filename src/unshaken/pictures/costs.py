@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from unshaken.pictures import style
 from unshaken.pictures.errors import Result, Row, error_scale, some
-from unshaken.pictures.labels import place
+from unshaken.pictures.labels import Box, nearest, place
 from unshaken.pictures.palette import MUTED, PAPER, look
 
 
@@ -37,32 +37,10 @@ def costs(rows: Sequence[Row], *, baseline: str = "baseline") -> Figure:
     plot.set_xlim(min(0.8, *cost) if len(cost) > 1 else 0.5, max(*cost, 1.5) * 1.12 + 0.1)
     scale = error_scale(plot.yaxis, [value for r in shown for value in _span(r)])
     style.name_axes(plot, f"step cost ÷ {style.plain(baseline)}", f"test error, %{scale}")
-    front, least = [], math.inf
-    for result in sorted(shown, key=lambda result: (result.cost or 0.0, result.mean)):
-        if result.mean < least:
-            front.append(result)
-            least = result.mean
-    points, bars = [], []
-    if len(front) > 1:
-        plot.step(
-            [result.cost or 0.0 for result in front],
-            [result.mean for result in front],
-            where="post",
-            color=MUTED,
-            linewidth=0.9,
-            linestyle=(0, (2, 2)),
-            zorder=1,
-        )
-        for one, next_one in itertools.pairwise(front):
-            corner = (next_one.cost or 0.0, one.mean)
-            for end in ((one.cost or 0.0, one.mean), (next_one.cost or 0.0, next_one.mean)):
-                ends = plot.transData.transform([end, corner])
-                (left, bottom), (right, top) = ends.min(0), ends.max(0)
-                bars.append((float(left), float(bottom) - 1, float(right) + 1, float(top)))
+    _staircase(plot, front := _front(shown))
     for result, x in zip(shown, cost, strict=True):
         appearance = look(result.method)
-        low, high = _span(result)
-        plot.plot((x, x), (low, high), color=appearance.color, linewidth=1.6, zorder=3)
+        plot.plot((x, x), _span(result), color=appearance.color, linewidth=1.6, zorder=3)
         plot.scatter(
             [x],
             [result.mean],
@@ -74,40 +52,70 @@ def costs(rows: Sequence[Row], *, baseline: str = "baseline") -> Figure:
             zorder=4,
             gid="mean",
         )
-        (px, bottom), (_, py), (_, top) = (
-            plot.transData.transform((x, y)) for y in (low, result.mean, high)
-        )
-        points.append((float(px), float(py)))
-        bars.append((float(px) - 2, float(bottom), float(px) + 2, float(top)))
+    _names(plot, shown, front, baseline)
+    return target
+
+
+def _front(shown: Sequence[Result]) -> list[Result]:
+    """The results that no other beats in both error and cost, cheapest first."""
+    front: list[Result] = []
+    for result in sorted(shown, key=lambda result: (result.cost or 0.0, result.mean)):
+        if not front or result.mean < front[-1].mean:
+            front.append(result)
+    return front
+
+
+def _staircase(plot: Axes, front: Sequence[Result]) -> None:
+    plot.step(
+        [result.cost or 0.0 for result in front],
+        [result.mean for result in front],
+        where="post",
+        color=MUTED,
+        linewidth=0.9,
+        linestyle=(0, (2, 2)),
+        zorder=1,
+    )
+
+
+def _names(plot: Axes, shown: Sequence[Result], front: Sequence[Result], baseline: str) -> None:
+    """Names beside the points, clear of one another, of the bars and of the staircase."""
+
+    def box(*ends: tuple[float, float]) -> Box:
+        pixels = plot.transData.transform(ends)
+        (left, bottom), (right, top) = pixels.min(0) - 1, pixels.max(0) + 1
+        return float(left), float(bottom), float(right), float(top)
+
+    obstacles = [box(*((result.cost or 0.0, y) for y in _span(result))) for result in shown]
+    for one, other in itertools.pairwise(front):
+        corner = (other.cost or 0.0, one.mean)
+        obstacles.append(box((one.cost or 0.0, one.mean), corner))
+        obstacles.append(box(corner, (other.cost or 0.0, other.mean)))
+    points = [
+        (float(x), float(y))
+        for x, y in plot.transData.transform([(r.cost or 0.0, r.mean) for r in shown])
+    ]
     names = [style.plain(result.method, 20) for result in shown]
     sizes = [(6.3 * len(name) + 4, 13.0) for name in names]
-    box = plot.bbox
-    bounds = (box.x0 + 2, box.y0 + 2, box.x1 + 8, box.y1)
-    inverse = plot.transData.inverted()
-    for name, point, spot, result in zip(
-        names, points, place(points, sizes, bars, bounds), shown, strict=True
-    ):
-        middle = ((spot.box[0] + spot.box[2]) / 2, (spot.box[1] + spot.box[3]) / 2)
+    frame = plot.bbox
+    bounds = (frame.x0 + 2, frame.y0 + 2, frame.x1 + 8, frame.y1)
+    to_data = plot.transData.inverted().transform
+    for i, spot in enumerate(place(points, sizes, obstacles, bounds)):
         if spot.far:
-            near = (
-                min(max(point[0], spot.box[0]), spot.box[2]),
-                min(max(point[1], spot.box[1]), spot.box[3]),
-            )
-            ends = inverse.transform([point, near])
+            ends = to_data([points[i], nearest(points[i], spot.box)])
             plot.plot(ends[:, 0], ends[:, 1], color=MUTED, linewidth=0.6, zorder=2)
-        x, y = inverse.transform(middle)
+        left, bottom, right, top = spot.box
+        x, y = to_data(((left + right) / 2, (bottom + top) / 2))
         style.say(
             plot,
             float(x),
             float(y),
-            name,
+            names[i],
             ha="center",
             va="center",
             fontsize=11,
-            fontweight="bold" if result.method == baseline else "normal",
+            fontweight="bold" if shown[i].method == baseline else "normal",
             zorder=5,
         )
-    return target
 
 
 def _span(result: Result) -> tuple[float, float]:

@@ -68,7 +68,7 @@ def svg(source: Figure, *, name: str = "", label: str = "", standalone: bool = F
 
 def _own_colors() -> ElementTree.Element:
     light, dark = (
-        f"svg{{color:{COLORS['ink'][column]};{css_variables(scheme)}}}"
+        f"svg{{color-scheme:light dark;color:{COLORS['ink'][column]};{css_variables(scheme)}}}"
         for column, scheme in enumerate(("light", "dark"))
     )
     style = ElementTree.Element("style")

@@ -65,11 +65,18 @@ def place(
         for placed, effort in _candidates(points[i], sizes[i]):
             cost = effort + 40 * sum(_overlap(placed.box, other) for other in taken)
             cost += 200 * _outside(placed.box, bounds)
+            if placed.far:
+                line = _along(points[i], placed.box)
+                cost += 60 * sum(
+                    _inside(spot, other.box) for spot in line for other in result.values()
+                )
             if best is None or cost < best[0]:
                 best = (cost, placed)
         if best is not None:
             result[i] = best[1]
             taken.append(best[1].box)
+            if best[1].far:
+                taken += [(x - 2, y - 2, x + 2, y + 2) for x, y in _along(points[i], best[1].box)]
     return [result[i] for i in range(len(points))]
 
 
@@ -87,6 +94,22 @@ def _candidates(
             box = (left, bottom, left + width, bottom + height)
             found.append((Placed(box, distance > 6.0), distance + 3 * (1 - dx) + 2 * abs(dy)))
     return found
+
+
+def nearest(point: tuple[float, float], box: Box) -> tuple[float, float]:
+    """The place of the box that is nearest to the point."""
+    return min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3])
+
+
+def _along(point: tuple[float, float], box: Box) -> list[tuple[float, float]]:
+    """Places on the line from a point to its text."""
+    x, y = nearest(point, box)
+    steps = [k / 8 for k in range(1, 8)]
+    return [(point[0] + k * (x - point[0]), point[1] + k * (y - point[1])) for k in steps]
+
+
+def _inside(point: tuple[float, float], box: Box) -> bool:
+    return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
 def _overlap(a: Box, b: Box) -> float:
