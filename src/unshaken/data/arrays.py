@@ -71,12 +71,13 @@ def npz(path: Path, seed: int) -> Raw:
     Raises:
         DataError: the file is damaged, an array is missing or not an array of numbers.
     """
-    with reading(path, f"an .npz file with {', '.join(_NEEDED)}"):
+    expected = f"an .npz file with {', '.join(_NEEDED)}"
+    with reading(path, expected), path.open("rb") as file:
         # Anything but a zip archive must not reach numpy.load, which would take it for a pickle.
-        with path.open("rb") as file:
-            if file.read(2) != b"PK":
-                raise DataError(f"{path}: expected a zip archive, got another format")
-        with np.load(path, allow_pickle=False) as content:
+        if file.read(2) != b"PK":
+            raise DataError(f"{path}: expected a zip archive, got another format")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
     if {"x_labeled", "y_labeled"} <= set(arrays):
         return published_moons(arrays, str(path), seed)

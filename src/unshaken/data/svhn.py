@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from .checksums import SVHN, md5_of_file
 from .errors import DataError, reading
+from .matlab import read_matlab
 from .raw import Array, Raw
 
 __all__ = ["svhn"]
@@ -45,8 +45,7 @@ def _read(path: Path, verify: bool) -> tuple[Array, Array]:
     with reading(path, "a MATLAB file with X and y"):
         if verify:
             md5_of_file(path, SVHN[path.name])
-        content = loadmat(path, variable_names=["X", "y"])
-        images, labels = content["X"], content["y"]
+    images, labels = read_matlab(path, ("X", "y"))
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
         raise DataError(
             f"{path}: X: expected bytes of shape (32, 32, 3, N), got {images.dtype} {images.shape}"
