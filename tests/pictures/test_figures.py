@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -27,11 +29,11 @@ def words(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text)]
 
 
-def marked(figure: Figure, gid: str) -> list[object]:
+def marked(figure: Figure, gid: str) -> list[Any]:
     return figure.findobj(lambda artist: artist.get_gid() == gid)
 
 
-def quivers(figure: Figure) -> list[Quiver]:
+def quivers(figure: Figure) -> list[Any]:
     return [artist for artist in figure.findobj(Quiver) if isinstance(artist, Quiver)]
 
 
@@ -39,7 +41,7 @@ class TestCurves:
     def test_one_line_for_each_method_through_the_means(self) -> None:
         given = histories()
         figure = pictures.curves(given, "gap", title="Gap", ylabel="loss")
-        lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+        lines: dict[str, Any] = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
         assert set(lines) == set(given)
         expected = np.mean([[entry["gap"] for entry in run] for run in given["vat"]], axis=0)
         np.testing.assert_allclose(lines["vat"].get_ydata(), expected)
@@ -52,7 +54,7 @@ class TestCurves:
         (band,) = figure.axes[0].collections
         values = np.array([[entry["gap"] for entry in run] for run in given["vat"]])
         sem = values.std(0, ddof=1) / np.sqrt(3)
-        top = band.get_paths()[0].vertices[:, 1].max()
+        top = np.asarray(band.get_paths()[0].vertices)[:, 1].max()
         assert top == pytest.approx((values.mean(0) + sem).max())
 
     def test_one_seed_has_no_band(self) -> None:
@@ -64,7 +66,7 @@ class TestCurves:
         assert figure.axes[0].get_yscale() == "log"
 
     def test_missing_and_infinite_values_are_passed_over(self) -> None:
-        runs = [
+        runs: list[list[dict[str, Any]]] = [
             [{"step": 1, "gap": 1.0}, {"step": 2, "gap": float("nan")}, {"step": 3, "gap": 5.0}],
             [{"step": 1, "gap": 3.0}, {"step": 2, "gap": None}],
         ]
@@ -110,7 +112,7 @@ class TestErrors:
             baseline="plain",
         )
         (line,) = figure.axes[0].get_lines()
-        assert list(line.get_xdata()) == [2.0, 2.0]
+        assert np.asarray(line.get_xdata()).tolist() == [2.0, 2.0]
 
     def test_an_outlier_makes_the_axis_logarithmic_and_says_so(self) -> None:
         rows = [{"method": "a", "errors": [1.0]}, {"method": "b", "errors": [50.0]}]
@@ -187,12 +189,14 @@ class TestWorst:
 
     def test_masks(self) -> None:
         panel = fakes.panels()[5]
+        assert panel.mask is not None
         figure = pictures.worst([panel], examples=1)
         images = [np.asarray(axes.get_images()[0].get_array()) for axes in figure.axes]
         assert any(np.allclose(image, panel.mask[0, 0]) for image in images)
 
     def test_color_and_volumes(self) -> None:
-        assert pictures.worst(fakes.panels(16, 3)[:1]).axes[0].get_images()[0].get_array().ndim == 3
+        color = pictures.worst(fakes.panels(16, 3)[:1]).axes[0].get_images()[0]
+        assert np.asarray(color.get_array()).shape == (16, 16, 3)
         clean = torch.rand(2, 1, 6, 7, 8, requires_grad=True)
         v = torch.zeros(2, 3, 6, 7, 8)
         v[:, 2] = 1.0
@@ -212,6 +216,7 @@ class TestWorst:
 
     def test_signals(self) -> None:
         panels = fakes.signal_panels()
+        assert panels[1].displacement is not None
         figure = pictures.signals(panels[:2], examples=2)
         done = [line.get_ydata() for line in marked(figure, "done")]
         assert len(done) == 4
@@ -239,7 +244,7 @@ class TestWorst:
     )
     def test_wrong_panels_are_refused(self, change: dict[str, object], message: str) -> None:
         x = np.zeros((2, 1, 4, 4))
-        given: dict[str, object] = {
+        given: dict[str, Any] = {
             "method": "m",
             "kind": "movement",
             "clean": x,
@@ -286,7 +291,7 @@ class TestBoundaries:
         figure = pictures.boundaries([given])
         assert figure.axes[0].get_images()[0].origin == "lower"
         (line,) = figure.axes[0].collections[:1]
-        assert line.get_paths()[0].vertices[:, 1] == pytest.approx(np.full(10, 0.5))
+        assert np.asarray(line.get_paths()[0].vertices)[:, 1] == pytest.approx(np.full(10, 0.5))
 
     def test_no_more_snapshots_than_asked_with_first_and_last(self) -> None:
         given = fakes.moons(("vat",))

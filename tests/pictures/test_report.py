@@ -198,6 +198,8 @@ def test_a_failed_write_leaves_the_old_report(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report(path, SUMMARY, [])
     before = path.read_text()
-    with pytest.raises(AttributeError):
-        write_report(path, SUMMARY, [], panels=["not a panel"])
+    broken = fakes.panels()[2]
+    object.__setattr__(broken, "displacement", None)
+    with pytest.raises(ValueError, match="displacement"):
+        write_report(path, SUMMARY, [], panels=[broken])
     assert path.read_text() == before

@@ -32,7 +32,7 @@ table{border-collapse:separate;border-spacing:0;width:100%;font-size:.93rem;
  font-variant-numeric:tabular-nums}
 th,td{padding:7px 12px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--u-rule)}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--u-paper);
- padding-left:0;z-index:1}
+ background-clip:padding-box;padding-left:0;z-index:1}
 th{vertical-align:bottom;font-weight:600;color:var(--u-muted);line-height:1.25;font-size:.84rem;
  border-bottom:1.5px solid var(--u-muted)}
 th small{display:block;font-weight:400;font-size:inherit}
