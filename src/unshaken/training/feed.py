@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..data import Dataset, Split, Stream
+from ..data import Dataset, Pool, Split, Stream
 from .config import TrainingConfig
 
 __all__ = ["Batch", "Feed"]
@@ -45,6 +46,7 @@ class Feed:
         config: batch sizes, accumulation, seed and precision.
         device: where batches are wanted.
         rank, world_size: this process and the number of processes.
+        augment: changes each batch of inputs, drawing from the global random state.
 
     Raises:
         ValueError: a batch size is not divisible by the number of processes.
@@ -58,6 +60,7 @@ class Feed:
         device: torch.device,
         rank: int = 0,
         world_size: int = 1,
+        augment: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         for name in ("batch_size", "unlabeled_batch_size"):
             size = getattr(config, name)
@@ -67,6 +70,7 @@ class Feed:
                 )
         self._device = device
         self._dtype = torch.float64 if config.precision == "64" else torch.float32
+        self._augment = augment
         self._accumulate = config.accumulate
         self._rank, self._world_size = rank, world_size
         self.labeled = Stream(split.labeled, config.batch_size, config.seed, "labeled")
@@ -74,17 +78,9 @@ class Feed:
         if config.unlabeled_batch_size:
             size = config.unlabeled_batch_size
             self.unlabeled = Stream(split.unlabeled, size, config.seed, "unlabeled")
-        # All labeled examples come first in x_all, so one tensor serves both streams.
-        inputs = dataset.x_train if self.unlabeled is None else dataset.x_all
-        self._x = self._placed(inputs)
-        self._y = dataset.y_train.to(self._x.device)
-
-    def _placed(self, x: Tensor) -> Tensor:
-        if self._device.type != "cuda":
-            return x.to(self._device)
-        free, _ = torch.cuda.mem_get_info(self._device)
-        fits = x.numel() * x.element_size() < free // 4
-        return x.to(self._device) if fits else x
+        # x_all begins with the labeled examples, so one pool serves both streams.
+        self._x = Pool(dataset.x_train if self.unlabeled is None else dataset.x_all, device)
+        self._y = Pool(dataset.y_train, device)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -102,13 +98,12 @@ class Feed:
         """This process's share of batch ``micro`` of step ``step``."""
         labeled, unlabeled = self.indices(step, micro)
         labeled = self._share(labeled)
-        x = self._take(self._x, labeled).to(self._dtype)
-        y = self._take(self._y, labeled)
+        x, y = self._inputs(labeled), self._y.gather(labeled)
         labeled = labeled.to(self._device)
         if unlabeled is None:
             return Batch(x, y, None, labeled, labeled)
         unlabeled = self._share(unlabeled)
-        u = self._take(self._x, unlabeled).to(self._dtype)
+        u = self._inputs(unlabeled)
         return Batch(x, y, u, unlabeled.to(self._device), labeled)
 
     def _share(self, indices: Tensor) -> Tensor:
@@ -117,11 +112,9 @@ class Feed:
         size = len(indices) // self._world_size
         return indices[self._rank * size : (self._rank + 1) * size]
 
-    def _take(self, source: Tensor, indices: Tensor) -> Tensor:
-        if source.device == self._device:
-            return source.index_select(0, indices.to(self._device, non_blocking=True))
-        chosen = source.index_select(0, indices)
-        return chosen.pin_memory().to(self._device, non_blocking=True)
+    def _inputs(self, indices: Tensor) -> Tensor:
+        x = self._x.gather(indices).to(self._dtype)
+        return x if self._augment is None else self._augment(x)
 
 
 def describe_data(dataset: Dataset, split: Split) -> dict[str, Any]:

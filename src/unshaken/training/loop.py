@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..data import Dataset, Split
 from .checkpoint import read_checkpoint
@@ -69,6 +69,7 @@ def train(
     progress: Progress | None = None,
     device: str | torch.device | None = None,
     settings: Mapping[str, Any] | None = None,
+    augment: Callable[[Tensor], Tensor] | None = None,
 ) -> Result:
     """Minimize an objective on the labeled and unlabeled examples of a split.
 
@@ -97,6 +98,8 @@ def train(
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; None takes a GPU where there is one.
         settings: plain values that describe the run beyond ``config`` (method, network); kept in
             ``config.json`` and checkpoints, and compared when resuming.
+        augment: changes each batch of inputs on the device, labeled and unlabeled ones, drawing
+            from the global random state; for example :func:`unshaken.data.augment`.
 
     Raises:
         Interrupted: SIGTERM or SIGINT came; a checkpoint was written.
@@ -126,7 +129,7 @@ def train(
         if folder is not None:
             stack.callback(folder.close)
 
-        run = Run(objective, dataset, split, config, runtime, settings or {})
+        run = Run(objective, dataset, split, config, runtime, settings or {}, augment)
         resumed = _resume(run, runtime, folder, progress) if resume else None
         if folder is not None:
             folder.describe({"config": config.to_dict(), **run.described})

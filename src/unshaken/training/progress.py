@@ -88,13 +88,17 @@ class RichProgress:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
 
+        # Where the line is too short the metrics are cut, not the numbers before them.
+        whole, rest = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self._bar = Bar(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[metrics]}"),
+            BarColumn(bar_width=12, table_column=whole),
+            MofNCompleteColumn(table_column=whole.copy()),
+            TextColumn("{task.fields[rate]}", table_column=whole.copy()),
+            TimeRemainingColumn(table_column=whole.copy()),
+            TextColumn("{task.fields[metrics]}", table_column=rest),
+            expand=True,
             console=Console(file=self._stream),
             # Drawn from advance(): a thread of its own would fight the training for the core.
             auto_refresh=False,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..data import Dataset, Split
 from .clock import StepClock
@@ -66,13 +66,16 @@ class Run:
         config: TrainingConfig,
         runtime: Runtime,
         settings: Mapping[str, Any],
+        augment: Callable[[Tensor], Tensor] | None,
     ) -> None:
         self._objective, self._config, self._runtime = objective, config, runtime
         objective.to(runtime.device)
         if config.precision == "64":
             objective.double()
         objective.train()
-        self._feed = Feed(dataset, split, config, runtime.device, runtime.rank, runtime.world_size)
+        self._feed = Feed(
+            dataset, split, config, runtime.device, runtime.rank, runtime.world_size, augment
+        )
         self._optimizer = build_optimizer(objective, config)
         self._set_rates = learning_rates(self._optimizer, config)
         self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]

@@ -16,6 +16,7 @@ from .checkpoint import CheckpointError, has_checksum, latest, load_plain, read_
 __all__ = ["load_model_weights", "save_model_weights"]
 
 _CHECKSUM = "unshaken-sha256"
+_SIGNED = {"format": "pt", "writer": "unshaken"}
 
 
 def save_model_weights(model: nn.Module, path: Path) -> None:
@@ -32,7 +33,7 @@ def save_model_weights(model: nn.Module, path: Path) -> None:
         for name, value in model.state_dict().items()
         if isinstance(value, Tensor)
     }
-    content = save(tensors, metadata={"format": "pt", _CHECKSUM: _digest(tensors)})
+    content = save(tensors, metadata={**_SIGNED, _CHECKSUM: _digest(tensors)})
     try:
         replace_bytes(path, content)
     except OSError as error:
@@ -95,7 +96,9 @@ def _from_safetensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         # The reader's own error type is not an OSError, and damaged bytes raise others too.
         raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
-    if metadata.get(_CHECKSUM, "") not in ("", _digest(tensors)):
+    # Either mark says that this package wrote the file; a damaged byte can hide only one.
+    ours = _CHECKSUM in metadata or metadata.get("writer") == _SIGNED["writer"]
+    if ours and metadata != {**_SIGNED, _CHECKSUM: _digest(tensors)}:
         raise CheckpointError(f"{path} is damaged: its tensors do not match its checksum")
     return tensors
 
