@@ -14,8 +14,8 @@ from unshaken.passes import CleanPass
 from unshaken.regularizer import Regularizer, Term
 
 SILENT_CALLS = 5
-PROBES_PER_EPOCH = 8
-LONGEST_PERIOD = 50
+EARLY_CALLS, EARLY_PERIOD, PERIOD = 64, 8, 50
+LEAST_PROBES = 8
 CALLS_IN_AN_EPOCH = 400
 
 
@@ -39,16 +39,15 @@ class Alarm:
 
     It warns when a term's gradient is zero for every parameter in the first calls, and when an
     adversary raises the divergence no more than a random perturbation of the same size over a
-    whole epoch: the mean gain of the probed examples within two standard errors of zero or below.
-    The first costs nothing; the second two extra forward passes and a search on at most one call in
-    8. Random numbers are drawn as if it were not there. Nothing waits for an accelerator before
-    the epoch's end.
+    whole epoch (several where epochs are short): the mean gain over at least 8 probed batches
+    lies below two standard errors. The first costs nothing; the second a search and two forward
+    passes on one call in 50, and on one in 8 of the first 64. Random numbers are drawn as if it
+    were not there. Nothing waits for an accelerator before the epoch's end.
     """
 
     def __init__(self) -> None:
         self.calls = 0
         self.calls_at_epoch = 0
-        self.period = LONGEST_PERIOD
         self._watched: dict[str, _Watched] = {}
 
     def watch(self, term: Term, penalty: Penalty) -> None:
@@ -67,7 +66,8 @@ class Alarm:
         self.calls += 1
         if self.calls - self.calls_at_epoch >= CALLS_IN_AN_EPOCH:
             self.end_epoch()
-        return self.calls % self.period == self.period - 1
+        period = EARLY_PERIOD if self.calls <= EARLY_CALLS else PERIOD
+        return self.calls % period == period - 1
 
     def probe(self, term: Regularizer, clean: CleanPass) -> None:
         """Compare the term's adversary with a random perturbation on this batch."""
@@ -79,16 +79,13 @@ class Alarm:
 
     def end_epoch(self) -> None:
         """Judge what was gathered since the last call of this."""
-        length = self.calls - self.calls_at_epoch
         self.calls_at_epoch = self.calls
-        if length:
-            self.period = min(LONGEST_PERIOD, max(PROBES_PER_EPOCH, length // PROBES_PER_EPOCH))
         for name, state in self._watched.items():
             if state.heard is not None and not state.alive:
                 state.alive = bool(state.heard)
                 if not state.alive and state.silent >= SILENT_CALLS:
                     self._report_silence(name, state)
-            if state.gains:
+            if len(state.gains) >= LEAST_PROBES:
                 self._judge(name, state, torch.cat(state.gains).double().cpu())
                 state.gains.clear()
 

@@ -30,17 +30,17 @@ h2+p{margin:0 0 18px;color:var(--u-muted)}
 .scroll{overflow-x:auto;-webkit-overflow-scrolling:touch;margin:30px 0 10px}
 table{border-collapse:separate;border-spacing:0;width:100%;font-size:.93rem;
  font-variant-numeric:tabular-nums}
-th,td{padding:7px 12px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--u-rule)}
+th,td{padding:8px 12px;line-height:22px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--u-rule)}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--u-paper);
  background-clip:padding-box;padding-left:0;z-index:1}
-th{vertical-align:bottom;font-weight:600;color:var(--u-muted);line-height:1.25;font-size:.84rem;
- border-bottom:1.5px solid var(--u-muted)}
+th{vertical-align:bottom;font-weight:600;color:var(--u-muted);line-height:17px;font-size:.84rem;
+ border-bottom:2px solid var(--u-muted)}
 th small{display:block;font-weight:400;font-size:inherit}
 th button{all:unset;cursor:pointer;display:block;width:100%}
 th button:focus-visible{outline:2px solid var(--u-vat);outline-offset:3px;border-radius:2px}
 th[aria-sort=ascending] button:after{content:" \\2191"}
 th[aria-sort=descending] button:after{content:" \\2193"}
-tbody tr.base td{border-bottom:1.5px solid var(--u-muted);border-top:1.5px solid var(--u-muted)}
+tbody tr.base td{border-bottom:2px solid var(--u-muted);border-top:1px solid var(--u-muted)}
 .keep{white-space:nowrap}
 td .pm{color:var(--u-muted)}
 .key{display:inline-block;width:10px;height:10px;border-radius:3px;margin-right:9px;
@@ -65,7 +65,7 @@ dd code,dt code{font:.92em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monosp
 ul{margin:0;padding-left:1.2em;max-width:54em}
 li{overflow-wrap:anywhere;margin:3px 0}
 @media (max-width:600px){main{padding:28px 16px 48px}h2{margin-top:44px}
- th,td{padding:7px 9px}dl{grid-template-columns:fit-content(40%) minmax(0,1fr);gap:5px 14px}}
+ th,td{padding:8px 9px}dl{grid-template-columns:fit-content(40%) minmax(0,1fr);gap:5px 14px}}
 @media print{main{padding:0}figure,tr{break-inside:avoid}}
 """
 

@@ -1,0 +1,130 @@
+"""What a trained classifier's worst perturbations and boundaries look like, kept as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unshaken.data import Dataset, Split
+from unshaken.perturbations import Mask, Movement
+from unshaken.pictures import Boundary, Panel
+from unshaken.regularizer import Regularizer, Term
+from unshaken.worst import Worst
+
+_GRID = 60
+
+
+def panel_arrays(
+    method: str,
+    terms: Sequence[Term],
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    index: Tensor,
+) -> dict[str, Any] | None:
+    """The first term's worst perturbations of some examples, or None where it has none."""
+    for term in terms:
+        if isinstance(term, Regularizer):
+            device = next(model.parameters()).device
+            was = model.training
+            model.eval()
+            try:
+                worst = term.worst(model, x.to(device), y.to(device), index=index.to(device))
+            finally:
+                model.train(was)
+            return {"method": method, **_arrays(worst)}
+    return None
+
+
+def _arrays(worst: Worst) -> dict[str, Any]:
+    kind = "additive"
+    if isinstance(worst.perturbation, Movement):
+        kind = "movement"
+    elif isinstance(worst.perturbation, Mask):
+        kind = "mask"
+    return {
+        "kind": kind,
+        "clean": worst.x.cpu().numpy(),
+        "perturbed": worst.perturbed.cpu().numpy(),
+        "displacement": worst.displacement.cpu().numpy() if kind == "movement" else None,
+        "mask": worst.mask.cpu().numpy() if kind == "mask" else None,
+        "value": worst.value.cpu().numpy(),
+        "note": "rate per pixel" if worst.infinitesimal else "",
+    }
+
+
+class BoundarySnapshots:
+    """The probability of class 1 on a grid of the plane, at every evaluation."""
+
+    def __init__(self, dataset: Dataset, split: Split) -> None:
+        plane = dataset.plane
+        if plane is None:
+            raise ValueError(f"{dataset.name} does not lie in a plane")
+        self.unlabeled = (dataset.x_all[split.unlabeled] @ plane.T).numpy()
+        self.labeled = (dataset.x_train[split.labeled] @ plane.T).numpy()
+        self.classes = dataset.y_train[split.labeled].numpy()
+        points = dataset.x_test @ plane.T
+        low, high = points.min(0).values - 0.3, points.max(0).values + 0.3
+        self.extent = tuple(float(v) for v in (low[0], high[0], low[1], high[1]))
+        xs, ys = (torch.linspace(float(low[k]), float(high[k]), _GRID) for k in (0, 1))
+        grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1).reshape(-1, 2)
+        self.inputs = grid @ plane
+        self.steps: list[int] = []
+        self.found: list[np.ndarray[Any, Any]] = []
+
+    def __call__(self, model: nn.Module, step: int) -> None:
+        first = next(model.parameters())
+        with torch.no_grad():
+            p = model(self.inputs.to(first)).softmax(1)[:, 1]
+        self.steps.append(step)
+        self.found.append(p.reshape(_GRID, _GRID).float().cpu().numpy())
+
+    def arrays(self, method: str) -> dict[str, Any]:
+        """All of it by name."""
+        return {
+            "method": method,
+            "steps": np.array(self.steps),
+            "probabilities": np.stack(self.found),
+            "extent": np.array(self.extent),
+            "unlabeled": self.unlabeled,
+            "labeled": self.labeled,
+            "classes": self.classes,
+        }
+
+
+def save(path: Path, arrays: dict[str, Any]) -> None:
+    """Keep arrays by name; None entries are left out."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
+    partial = path.with_name(f".{path.name}.partial")
+    with open(partial, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **kept)
+    partial.replace(path)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as file:
+        return {k: file[k].item() if file[k].ndim == 0 else file[k] for k in file.files}
+
+
+def panels(folder: Path, methods: Sequence[str]) -> list[Panel]:
+    """The kept perturbations, in the order of ``methods``."""
+    found = (folder / f"{method}.npz" for method in methods)
+    every = [
+        {"displacement": None, "mask": None, **_load(path)} for path in found if path.is_file()
+    ]
+    return [Panel(**arrays) for arrays in every]
+
+
+def boundaries(folder: Path, methods: Sequence[str]) -> list[Boundary]:
+    """The kept boundaries, in the order of ``methods``."""
+    found = [_load(p) for p in (folder / f"{m}.npz" for m in methods) if p.is_file()]
+    return [
+        Boundary(**{**a, "steps": a["steps"].tolist(), "extent": tuple(a["extent"].tolist())})
+        for a in found
+    ]

@@ -1,0 +1,83 @@
+"""What a person sees while a comparison runs, and the table at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Live:
+    """A bar with the last result on a terminal, a line for each result on a pipe."""
+
+    def __init__(self, total: int, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True)
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._total = total
+
+    def __enter__(self) -> Live:
+        if self._console.is_terminal and not self._quiet:
+            self._bar = Progress(
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[last]}"),
+                console=self._console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self._total, last="")
+        return self
+
+    def finished(self, record: Mapping[str, Any], done: int, total: int) -> None:
+        """Show a finished run."""
+        if self._quiet:
+            return
+        text = f"{record['method']}, seed {record['seed']}: "
+        text += "failed" if record.get("failed") else f"{record['error']:.2f} %"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, last=text)
+        else:
+            print(f"[{done}/{total}] {text}", file=sys.stderr, flush=True)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def print_table(summary: Mapping[str, Any]) -> None:
+    """The rows of a summary as a table, best first."""
+    table = Table(title=None)
+    for name in ("method", "error %", "− baseline", "p", "step ÷ baseline", "seeds"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    rows = sorted(
+        summary["rows"],
+        key=lambda row: float("inf") if row["error_mean"] is None else row["error_mean"],
+    )
+    for row in rows:
+        table.add_row(
+            row["method"],
+            _pm(row["error_mean"], row["error_sem"]),
+            _pm(row["difference_mean"], row["difference_sem"], sign="+"),
+            "" if row["p_value"] is None else f"{row['p_value']:.2g}",
+            "" if row["cost_ratio"] is None else f"{row['cost_ratio']:.2f}",
+            str(len(row["errors"])),
+        )
+    Console().print(table)
+
+
+def _pm(mean: float | None, error: float | None, sign: str = "") -> str:
+    if mean is None:
+        return ""
+    text = f"{mean:{sign}.2f}"
+    return text if error is None else f"{text} ± {error:.2f}"

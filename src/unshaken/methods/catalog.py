@@ -1,0 +1,222 @@
+"""Methods by the names that the command line knows, each with its default settings.
+
+A new method is one file beside this one and one row in :data:`CATALOG`. Names joined by ``+``,
+such as ``vat+vmt-shift``, train with several terms at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from unshaken import masks
+from unshaken.methods.at import AT
+from unshaken.methods.mat import MAT, MVAT
+from unshaken.methods.random import Random
+from unshaken.methods.vat import VAT
+from unshaken.methods.vmt import VMT
+from unshaken.methods.xat import XAT, XVAT
+from unshaken.perturbations import Additive
+from unshaken.perturbations.fields import Affine, Rotation, Scale, Shift
+from unshaken.regularizer import Term
+from unshaken.terms import ClassBalance, EntropyMinimization
+
+Settings = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a method must know of the data: channels, spatial size, and number of inputs."""
+
+    channels: int
+    size: tuple[int, ...]
+    examples: int
+
+    @property
+    def entries(self) -> tuple[int, ...]:
+        """The size of a mask: the spatial axes, or the features of plain vectors."""
+        return self.size or (self.channels,)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the catalog.
+
+    Attributes:
+        summary: one line for help and reports.
+        build: the terms for data of a shape, with settings.
+        settings: the settings it takes, with defaults.
+        axes: how many spatial axes it needs at least.
+    """
+
+    summary: str
+    build: Callable[[Shape, Settings], list[Term]]
+    settings: Settings = field(default_factory=dict)
+    axes: int = 0
+
+
+def _at(norm: float, name: str) -> Callable[[Shape, Settings], list[Term]]:
+    return lambda shape, s: [AT(s["radius"], norm, s["weight"], name=name)]
+
+
+def _vmt(name: str, *families: type[Shift | Rotation | Scale]) -> Callable[..., list[Term]]:
+    def build(shape: Shape, s: Settings) -> list[Term]:
+        return [VMT(*(family() for family in families), weight=s["weight"], name=name)]
+
+    return build
+
+
+def _generator(shape: Shape, s: Settings) -> masks.Generator:
+    return masks.Generator(shape.channels, len(shape.size), learning_rate=s["learning_rate"])
+
+
+def _table(shape: Shape, s: Settings) -> masks.Table:
+    return masks.Table(shape.examples, shape.entries, learning_rate=s["learning_rate"])
+
+
+_MASK = {"sparsity": 1.0, "scale": 1.0}
+
+CATALOG: Mapping[str, Method] = {
+    "baseline": Method("plain training", lambda shape, s: []),
+    "dropout": Method("dropout in the network", lambda shape, s: [], {"rate": 0.2}),
+    "random": Method(
+        "random noise of the same size (control)",
+        lambda shape, s: [Random(Additive(2), s["radius"], weight=s["weight"])],
+        {"radius": 1.0, "weight": 1.0},
+    ),
+    "at-l2": Method("adversarial training, L2", _at(2, "at-l2"), {"radius": 1.0, "weight": 1.0}),
+    "at-linf": Method(
+        "adversarial training, L∞", _at(math.inf, "at-linf"), {"radius": 0.1, "weight": 1.0}
+    ),
+    "vat": Method(
+        "virtual adversarial training",
+        lambda shape, s: [VAT(s["radius"], weight=s["weight"])],
+        {"radius": 1.0, "weight": 1.0},
+    ),
+    "vmt-shift": Method(
+        "virtual movement: shift", _vmt("vmt-shift", Shift), {"weight": 1.0}, axes=1
+    ),
+    "vmt-rotation": Method(
+        "virtual movement: rotation", _vmt("vmt-rotation", Rotation), {"weight": 1.0}, axes=2
+    ),
+    "vmt-scale": Method(
+        "virtual movement: scale", _vmt("vmt-scale", Scale), {"weight": 1.0}, axes=1
+    ),
+    "vmt-all": Method(
+        "virtual movement: random mixture of the three",
+        _vmt("vmt-all", Shift, Rotation, Scale),
+        {"weight": 1.0},
+        axes=2,
+    ),
+    "xat": Method(
+        "masks against the label, learned generator",
+        lambda shape, s: [XAT(_generator(shape, s), s["sparsity"], s["scale"], weight=s["weight"])],
+        {"weight": 0.5, "learning_rate": 1e-6, **_MASK},
+    ),
+    "xvat": Method(
+        "masks against the clean prediction, learned generator",
+        lambda shape, s: [
+            XVAT(_generator(shape, s), s["sparsity"], s["scale"], weight=s["weight"])
+        ],
+        {"weight": 1.0, "learning_rate": 1e-6, **_MASK},
+    ),
+    "xvat-transductive": Method(
+        "masks against the clean prediction, one for each example",
+        lambda shape, s: [
+            XVAT(
+                _table(shape, s),
+                s["sparsity"],
+                s["scale"],
+                weight=s["weight"],
+                name="xvat-transductive",
+            )
+        ],
+        {"weight": 1.0, "learning_rate": 1e-3, **_MASK},
+    ),
+    "mat": Method(
+        "finite worst movement, affine, with labels",
+        lambda shape, s: [MAT(Affine(), radius=s["radius"], weight=s["weight"])],
+        {"radius": 0.5, "weight": 1.0},
+        axes=1,
+    ),
+    "mvat": Method(
+        "finite worst movement, affine, without labels",
+        lambda shape, s: [MVAT(Affine(), radius=s["radius"], weight=s["weight"])],
+        {"radius": 0.5, "weight": 1.0},
+        axes=1,
+    ),
+    "entropy": Method(
+        "entropy minimization", lambda shape, s: [EntropyMinimization(s["weight"])], {"weight": 1.0}
+    ),
+    "balance": Method(
+        "class balance", lambda shape, s: [ClassBalance(s["weight"])], {"weight": 1.0}
+    ),
+}
+
+PARTS = ("entropy", "balance")
+"""Terms that mean little alone: ``all`` leaves them out, ``+`` adds them."""
+
+
+def parts(name: str) -> list[str]:
+    """The catalog names that ``name`` joins.
+
+    Raises:
+        ValueError: if one of them is unknown.
+    """
+    names = name.split("+")
+    for part in names:
+        if part not in CATALOG:
+            raise ValueError(
+                f"method must be one of {', '.join(CATALOG)}, or several joined by +; got {part!r}"
+            )
+    return names
+
+
+def fits(name: str, size: Sequence[int]) -> bool:
+    """Whether the method can perturb inputs with these spatial axes."""
+    return all(CATALOG[part].axes <= len(size) for part in parts(name))
+
+
+def require_fit(name: str, size: Sequence[int]) -> None:
+    """Raise ``ValueError`` where the method cannot perturb inputs with these spatial axes."""
+    if not fits(name, size):
+        need = max(CATALOG[part].axes for part in parts(name))
+        raise ValueError(
+            f"method {name!r} needs inputs (N, C, *size) with at least {need} spatial axes, got "
+            f"{len(size)} (size {tuple(size)})"
+        )
+
+
+def names_for(size: Sequence[int]) -> list[str]:
+    """Every single method that fits inputs with these spatial axes."""
+    return [name for name in CATALOG if name not in PARTS and fits(name, size)]
+
+
+def settings_for(name: str, given: Mapping[str, Settings]) -> dict[str, dict[str, float]]:
+    """The settings of each part: its defaults, overridden by what is given for it.
+
+    Raises:
+        ValueError: if a setting is unknown to its method.
+    """
+    result = {}
+    for part in parts(name):
+        known = CATALOG[part].settings
+        extra = given.get(part, {})
+        for key in extra:
+            if key not in known:
+                raise ValueError(
+                    f"settings of {part} must be among {', '.join(known) or 'none'}; got {key!r}"
+                )
+        result[part] = {key: float(extra.get(key, default)) for key, default in known.items()}
+    return result
+
+
+def build(name: str, shape: Shape, settings: Mapping[str, Settings]) -> list[Term]:
+    """The terms of a method for data of a shape.
+
+    Raises:
+        ValueError: if the data have too few spatial axes for it.
+    """
+    require_fit(name, shape.size)
+    return [t for part in parts(name) for t in CATALOG[part].build(shape, settings[part])]

@@ -1,0 +1,1 @@
+"""Protocols and settings as YAML files."""
