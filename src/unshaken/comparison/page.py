@@ -30,7 +30,8 @@ h2+p{margin:0 0 18px;color:var(--u-muted)}
 .scroll{overflow-x:auto;-webkit-overflow-scrolling:touch;margin:30px 0 10px}
 table{border-collapse:separate;border-spacing:0;width:100%;font-size:.93rem;
  font-variant-numeric:tabular-nums}
-th,td{padding:8px 12px;line-height:22px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--u-rule)}
+th,td{padding:8px 12px;line-height:22px;text-align:right;white-space:nowrap;
+ border-bottom:1px solid var(--u-rule)}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--u-paper);
  background-clip:padding-box;padding-left:0;z-index:1}
 th{vertical-align:bottom;font-weight:600;color:var(--u-muted);line-height:17px;font-size:.84rem;
@@ -40,7 +41,7 @@ th button{all:unset;cursor:pointer;display:block;width:100%}
 th button:focus-visible{outline:2px solid var(--u-vat);outline-offset:3px;border-radius:2px}
 th[aria-sort=ascending] button:after{content:" \\2191"}
 th[aria-sort=descending] button:after{content:" \\2193"}
-tbody tr.base td{border-bottom:2px solid var(--u-muted);border-top:1px solid var(--u-muted)}
+tbody tr.base td{border-bottom:1px solid var(--u-muted);border-top:1px solid var(--u-muted)}
 .keep{white-space:nowrap}
 td .pm{color:var(--u-muted)}
 .key{display:inline-block;width:10px;height:10px;border-radius:3px;margin-right:9px;

@@ -138,7 +138,9 @@ def _legend(rows: Sequence[Record], baseline: str) -> str:
         parts.append(
             f"Differences compare each method with {baseline} seed by seed, on the same splits."
         )
-    if table.holm(rows, baseline):
+    adjusted = table.holm(rows, baseline)
+    compared = [row for row in rows if str(row.get("method", "")) in adjusted]
+    if not all(table.verdict(row, adjusted) for row in compared):
         parts.append(
             "“Not shown” does not mean equal: the seeds are too few, or the difference too small,"
             " to tell."
