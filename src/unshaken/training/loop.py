@@ -80,7 +80,8 @@ def train(
 
     Under ``torchrun`` every process takes its share of the same batches and gradients are
     averaged, so the number of processes does not change the result, except through what depends
-    on the share itself: batch-norm statistics and random draws (dropout, random directions).
+    on the share itself: batch-norm statistics (those of the first process are kept), random draws
+    (dropout, random directions) and terms that are no mean over examples (class balance).
 
     Args:
         objective: the model and its regularizers; trained in place.
