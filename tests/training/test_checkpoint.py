@@ -148,8 +148,8 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, moment):
         write_checkpoint(tmp_path, 2, {"x": torch.zeros(1000)})
     monkeypatch.undo()
     assert str(error.value) == (
-        f"cannot write the checkpoint {tmp_path}/step-00000002.pt: No space left on device; "
-        "the newest one kept is step-00000001.pt"
+        f"cannot write {tmp_path}/step-00000002.pt: No space left on device; "
+        "the newest checkpoint kept is step-00000001.pt"
     )
     assert list(tmp_path.iterdir()) == [kept]
     assert read_checkpoint(kept) == {"step": 1}
@@ -178,7 +178,7 @@ class _Full:
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(CheckpointError, match=r"cannot write the checkpoint .*Not a directory"):
+    with pytest.raises(CheckpointError, match=r"cannot write .*Not a directory"):
         write_checkpoint(tmp_path / "file", 1, {})
 
 

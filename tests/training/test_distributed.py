@@ -93,7 +93,7 @@ def test_errors_are_raised_in_all(run):
         uneven, taken, unwritable = found[rank]["refused"]
         assert uneven == "batch_size must be divisible by the 2 processes, got 3"
         assert "already holds a run" in taken
-        assert "cannot write to the run folder" in unwritable
+        assert unwritable.startswith("cannot write")
 
 
 def test_one_process_may_go_on_with_what_two_began(run):

@@ -1,10 +1,18 @@
 import io
 import json
+import shutil
 import sys
 
 import pytest
 
-from unshaken.training import JsonLines, Logger, TensorBoardLogger, progress_for, train
+from unshaken.training import (
+    CheckpointError,
+    JsonLines,
+    Logger,
+    TensorBoardLogger,
+    progress_for,
+    train,
+)
 from unshaken.training.progress import LineProgress, RichProgress
 
 from .helpers import accuracy, config, noise, objective
@@ -46,6 +54,14 @@ def test_json_lines(tmp_path):
     log.close()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}]
+
+
+def test_a_folder_that_is_gone_is_one_sentence(tmp_path):
+    (tmp_path / "run").mkdir()
+    log = JsonLines(tmp_path / "run/metrics.jsonl")
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"cannot write .*metrics\.jsonl: No such file"):
+        log.log(1, {})
 
 
 def test_tensorboard_says_what_is_missing(monkeypatch, tmp_path):

@@ -235,7 +235,7 @@ def test_nothing_to_train_is_an_error():
 def test_a_folder_that_cannot_be_written_is_noticed_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     data, split = noise()
-    with pytest.raises(CheckpointError, match="cannot write to the run folder"):
+    with pytest.raises(CheckpointError, match=r"cannot write .*file/run: Not a directory"):
         train(objective(), data, split, config(), out=tmp_path / "file" / "run")
 
 

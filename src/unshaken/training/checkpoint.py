@@ -11,6 +11,8 @@ import hashlib
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -25,6 +27,7 @@ __all__ = [
     "prune",
     "read_checkpoint",
     "write_checkpoint",
+    "writing",
 ]
 
 _MARK = b"unshaken-sha256="
@@ -36,6 +39,20 @@ _NAME = re.compile(r"step-(\d{8,})\.pt")
 
 class CheckpointError(RuntimeError):
     """A checkpoint cannot be written, read or continued; one sentence says which and why."""
+
+
+@contextmanager
+def writing(path: Path, hint: str = "") -> Iterator[None]:
+    """Turn a full disk or a folder that cannot be written into one sentence about ``path``.
+
+    Raises:
+        CheckpointError: for any ``OSError`` inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        end = f"; {hint}" if hint else ""
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}{end}") from error
 
 
 class _Hashing:
@@ -85,14 +102,10 @@ def write_checkpoint(folder: Path, step: int, content: dict[str, Any]) -> Path:
         file.seek(-2, os.SEEK_END)
         file.write(_LENGTH + _MARK + hashing.digest.hexdigest().encode())
 
-    try:
+    before = checkpoints(folder)
+    kept = f"the newest checkpoint kept is {before[-1].name}" if before else "none was there before"
+    with writing(path, kept):
         write_atomically(path, fill)
-    except OSError as error:
-        kept = checkpoints(folder)
-        still = f"the newest one kept is {kept[-1].name}" if kept else "there is no earlier one"
-        raise CheckpointError(
-            f"cannot write the checkpoint {path}: {error.strerror or error}; {still}"
-        ) from error
     return path
 
 

@@ -20,16 +20,16 @@ class StepClock:
 
     Args:
         device: where the steps run.
-        block: steps in a block.
+        block: steps in a block; 16 on the CPU, 64 elsewhere, where each block's end waits.
         limit: blocks kept; when they are full every second one is dropped and blocks double in
             length, so that a run of any length keeps a small sample spread over all of it.
     """
 
-    def __init__(self, device: torch.device, block: int = 16, limit: int = 1024) -> None:
+    def __init__(self, device: torch.device, block: int | None = None, limit: int = 1024) -> None:
         self._cpu = device.type == "cpu"
         self._device = device
         self._time: Callable[[], float] = time.process_time if self._cpu else time.perf_counter
-        self._block = block
+        self._block = block or (16 if self._cpu else 64)
         self._limit = limit
         self._blocks: list[float] = []
         self._steps = 0

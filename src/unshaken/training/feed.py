@@ -97,14 +97,14 @@ class Feed:
     def batch(self, step: int, micro: int = 0) -> Batch:
         """This process's share of batch ``micro`` of step ``step``."""
         labeled, unlabeled = self.indices(step, micro)
-        labeled = self._share(labeled)
-        x, y = self._inputs(labeled), self._y.gather(labeled)
-        labeled = labeled.to(self._device)
+        here = self._share(labeled)
+        there = here.to(self._device, non_blocking=True)
+        x, y = self._inputs(here, there), _gather(self._y, here, there)
         if unlabeled is None:
-            return Batch(x, y, None, labeled, labeled)
-        unlabeled = self._share(unlabeled)
-        u = self._inputs(unlabeled)
-        return Batch(x, y, u, unlabeled.to(self._device), labeled)
+            return Batch(x, y, None, there, there)
+        here = self._share(unlabeled)
+        index = here.to(self._device, non_blocking=True)
+        return Batch(x, y, self._inputs(here, index), index, there)
 
     def _share(self, indices: Tensor) -> Tensor:
         if self._world_size == 1:
@@ -112,9 +112,15 @@ class Feed:
         size = len(indices) // self._world_size
         return indices[self._rank * size : (self._rank + 1) * size]
 
-    def _inputs(self, indices: Tensor) -> Tensor:
-        x = self._x.gather(indices).to(self._dtype)
+    def _inputs(self, here: Tensor, there: Tensor) -> Tensor:
+        x = _gather(self._x, here, there).to(self._dtype)
         return x if self._augment is None else self._augment(x)
+
+
+def _gather(pool: Pool, here: Tensor, there: Tensor) -> Tensor:
+    # The same indices, on the CPU and on the device: a pool that had to fetch them from the other
+    # side would wait for all work of the device.
+    return pool.gather(there if pool.resident else here)
 
 
 def describe_data(dataset: Dataset, split: Split) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from .checkpoint import (
     prune,
     read_checkpoint,
     write_checkpoint,
+    writing,
 )
 
 __all__ = ["RunFolder"]
@@ -40,22 +41,20 @@ class RunFolder:
         self._verified = False
         self._lock: int | None = None
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
-            remove_leftovers(self.path)
-            remove_leftovers(self.checkpoints)
-        except OSError as error:
+            with writing(self.path):
+                self.checkpoints.mkdir(parents=True, exist_ok=True)
+                self._take_lock()
+                remove_leftovers(self.path)
+                remove_leftovers(self.checkpoints)
+            found = checkpoints(self.checkpoints)
+            if found and not resume:
+                raise CheckpointError(
+                    f"{self.path} already holds a run (newest checkpoint {found[-1].name}): "
+                    "resume it, or choose another folder"
+                )
+        except CheckpointError:
             self.close()
-            raise CheckpointError(
-                f"cannot write to the run folder {self.path}: {error.strerror or error}"
-            ) from error
-        found = checkpoints(self.checkpoints)
-        if found and not resume:
-            self.close()
-            raise CheckpointError(
-                f"{self.path} already holds a run (newest checkpoint {found[-1].name}): resume "
-                "it, or choose another folder"
-            )
+            raise
 
     def _take_lock(self) -> None:
         # Two processes in one folder would remove each other's checkpoints. The system lets go
@@ -109,10 +108,11 @@ class RunFolder:
             try:
                 read_checkpoint(path)
             except CheckpointError as error:
-                path.unlink(missing_ok=True)
+                path.unlink()
                 raise CheckpointError(f"a checkpoint cannot be read back: {error}") from error
             self._verified = True
-        prune(self.checkpoints, keep)
+        with writing(self.checkpoints):
+            prune(self.checkpoints, keep)
         return path
 
     def describe(self, content: dict[str, Any]) -> None:
@@ -122,9 +122,6 @@ class RunFolder:
             CheckpointError: it cannot be written.
         """
         text = json.dumps(content, indent=2) + "\n"
-        try:
-            replace_bytes(self.path / "config.json", text.encode())
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot write to the run folder {self.path}: {error.strerror or error}"
-            ) from error
+        path = self.path / "config.json"
+        with writing(path):
+            replace_bytes(path, text.encode())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from .atomic import replace_bytes
+from .checkpoint import writing
 
 __all__ = ["JsonLines", "Logger", "TensorBoardLogger"]
 
@@ -30,16 +31,20 @@ class JsonLines:
         path: the file; it is replaced.
         history: what the file begins with. A resumed run passes what its checkpoint knows, so
             that no evaluation is there twice and no line is cut off.
+
+    Raises:
+        CheckpointError: the disk is full or the folder cannot be written.
     """
 
     def __init__(self, path: Path, history: Sequence[Mapping[str, Any]] = ()) -> None:
         text = "".join(json.dumps(dict(entry)) + "\n" for entry in history)
-        replace_bytes(path, text.encode())
+        with writing(path):
+            replace_bytes(path, text.encode())
         self._path = path
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a line; the file is closed in between, so that a killed run keeps it."""
-        with open(self._path, "a", encoding="utf-8") as file:
+        with writing(self._path), open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **metrics}) + "\n")
 
     def close(self) -> None:

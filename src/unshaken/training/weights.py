@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .atomic import replace_bytes
-from .checkpoint import CheckpointError, has_checksum, latest, load_plain, read_checkpoint
+from .checkpoint import CheckpointError, has_checksum, latest, load_plain, read_checkpoint, writing
 
 __all__ = ["load_model_weights", "save_model_weights"]
 
@@ -34,13 +34,8 @@ def save_model_weights(model: nn.Module, path: Path) -> None:
         if isinstance(value, Tensor)
     }
     content = save(tensors, metadata={**_SIGNED, _CHECKSUM: _digest(tensors)})
-    try:
+    with writing(path, "the newest checkpoint holds the weights too"):
         replace_bytes(path, content)
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write the trained weights {path}: {error.strerror or error}; the newest "
-            "checkpoint holds them too"
-        ) from error
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
