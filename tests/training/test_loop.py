@@ -1,4 +1,8 @@
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,7 +11,7 @@ from torch.nn import functional as F
 
 from unshaken import VAT, Objective
 from unshaken.data import Dataset, Stream
-from unshaken.training import CheckpointError, TrainingConfig, train
+from unshaken.training import CheckpointError, TrainingConfig, pace, train
 from unshaken.training.feed import Feed
 from unshaken.training.optimizers import Average, build_optimizer
 
@@ -247,8 +251,6 @@ def test_an_unknown_device_is_named(device):
 
 
 def test_without_a_period_checkpoints_come_by_time(tmp_path, monkeypatch):
-    from unshaken.training import pace
-
     monkeypatch.setattr(pace, "_APART", 0.0)
     monkeypatch.setattr(pace, "_SHARE", 1e9)
     data, split = noise()
@@ -265,24 +267,28 @@ def test_without_a_period_checkpoints_come_by_time(tmp_path, monkeypatch):
     assert len(list((tmp_path / "rarely/checkpoints").glob("*.pt"))) == 1
 
 
-def test_few_imports_for_a_small_run():
-    import subprocess
-    import sys
+def test_one_forward_and_one_backward_for_each_batch():
+    data, split = noise()
+    target, calls = objective(), {"forward": 0, "backward": 0}
 
+    def forward(module, inputs, loss):
+        calls["forward"] += 1
+        loss.register_hook(lambda gradient: calls.update(backward=calls["backward"] + 1))
+
+    target.register_forward_hook(forward)
+    train(target, data, split, config(steps=6, accumulate=2))
+    assert calls == {"forward": 12, "backward": 12}
+
+
+def test_few_imports_for_a_small_run():
+    root = Path(__file__).resolve().parents[2]
     code = (
         "import sys; from tests.training.helpers import *; from unshaken.training import train;"
         "data, split = noise(); train(objective(), data, split, config(steps=2), device='cpu');"
         "print('lightning_fabric' in sys.modules, 'tensorboard' in sys.modules)"
     )
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_paths()
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.split() == ["False", "False"]
-
-
-def _paths():
-    import os
-    from pathlib import Path
-
-    root = Path(__file__).resolve().parents[2]
-    return {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
