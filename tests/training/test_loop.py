@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from unshaken import VAT, Objective
 from unshaken.data import Dataset, Stream
 from unshaken.training import CheckpointError, TrainingConfig, pace, train
 from unshaken.training.feed import Feed
-from unshaken.training.optimizers import Average, build_optimizer
 
 from .helpers import accuracy, assert_same, config, network, noise, objective
 
@@ -98,25 +96,6 @@ def test_the_gradient_is_clipped():
     assert math.sqrt(sum(m.square().sum().item() for m in moved)) == pytest.approx(1e-3, rel=1e-2)
 
 
-def test_the_average_follows_its_formula():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = Average(model, 0.8)
-    expected = {}
-    for done in range(1, 10):
-        for value in model.state_dict().values():
-            if value.is_floating_point():
-                value.add_(torch.randn_like(value))
-        average.update(model, done)
-        weight = max(1 - 0.8, 1 / done)
-        for name, value in model.state_dict().items():
-            old = expected.get(name, value)
-            expected[name] = old + weight * (value - old)
-    for name, value in average.model.state_dict().items():
-        if value.is_floating_point():
-            torch.testing.assert_close(value, expected[name])
-
-
 def test_the_average_is_what_is_evaluated():
     data, split = noise()
     seen = []
@@ -193,42 +172,6 @@ def test_augmentation_sees_every_batch():
     assert sizes == [4, 8] * 3
 
 
-class Player(VAT):
-    """A regularizer with a parameter of its own."""
-
-    def __init__(self) -> None:
-        super().__init__(radius=0.5)
-        self.own = nn.Parameter(torch.ones(3, 3))
-
-
-def test_groups_decay_what_they_should():
-    target = Objective(network(), Player())
-    ids = {id(p): name for name, p in target.named_parameters()}
-
-    def groups(**changes):
-        optimizer = build_optimizer(target, config(weight_decay=0.1, **changes))
-        return {
-            ids[id(p)]: (group["lr"], group["weight_decay"])
-            for group in optimizer.param_groups
-            for p in group["params"]
-        }
-
-    everything = groups()
-    assert everything["model.0.weight"] == everything["model.0.bias"] == (0.01, 0.1)
-    assert everything["regularizers.0.own"] == (0.01, 0.0)
-    assert groups(decay_adversaries=True)["regularizers.0.own"] == (0.01, 0.1)
-    fine = groups(decay_norms=False)
-    assert fine["model.0.weight"][1] == 0.1
-    assert fine["model.0.bias"][1] == fine["model.1.weight"][1] == 0.0
-
-
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
-def test_optimizers_are_fused(name):
-    optimizer = build_optimizer(objective(), config(optimizer=name))
-    assert optimizer.defaults["fused"] is True
-    assert type(optimizer).__name__.lower() == name
-
-
 def test_nothing_to_train_is_an_error():
     data, split = noise()
     target = objective().requires_grad_(False)
@@ -292,3 +235,27 @@ def test_few_imports_for_a_small_run():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_settings_must_be_plain():
+    data, split = noise()
+    with pytest.raises(ValueError, match="settings must hold plain values"):
+        train(objective(), data, split, config(), settings={"model": objective()})
+
+
+class Odd(VAT):
+    """Keeps a state that is neither a tensor nor plain."""
+
+    def get_extra_state(self):
+        return {"what": self.__class__}
+
+    def set_extra_state(self, state): ...
+
+
+def test_a_state_that_cannot_be_read_back_is_noticed_at_once(tmp_path):
+    data, split = noise()
+    target = Objective(network(), Odd(radius=0.5), alarm=False)
+    with pytest.raises(CheckpointError, match=r"cannot be read back.*Odd") as error:
+        train(target, data, split, config(), out=tmp_path)
+    assert "step-00000005.pt" in str(error.value)
+    assert not list((tmp_path / "checkpoints").glob("*.pt"))
