@@ -1,0 +1,209 @@
+"""One row for each method: a new method adds one here and is tested with all the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unshaken import (
+    AT,
+    MAT,
+    MVAT,
+    VAT,
+    VMT,
+    XAT,
+    XVAT,
+    ClassBalance,
+    EntropyMinimization,
+    Random,
+    Regularizer,
+    fields,
+    masks,
+)
+from unshaken.adversaries import Infinitesimal, PowerIteration, SteepestStep
+from unshaken.divergences import KL, CrossEntropy
+from unshaken.perturbations import Additive, Mask, Movement, Relative
+from unshaken.regularizer import Term
+
+EXAMPLES = 8
+"""Rows of mask tables; the largest batch of a contract."""
+
+SHAPES = {"image": (2, 5, 7), "signal": (2, 9), "volume": (2, 4, 3, 5), "flat": (6,)}
+EVERYWHERE = tuple(SHAPES)
+SPATIAL = ("image", "signal", "volume")
+PLANE = ("image", "volume")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a method is and what it promises."""
+
+    make: Callable[[tuple[int, ...]], Term]
+    """The method for inputs ``(N, *shape)``."""
+    settings: tuple[str, ...]
+    """What its repr must say."""
+    labeled: bool = False
+    on: tuple[str, ...] = EVERYWHERE
+    """The kinds of inputs it is defined for."""
+    draws: bool = False
+    """Whether it draws random numbers of its own."""
+    still: bool = False
+    """Whether constant images make it zero: nothing moves there."""
+
+
+def _generator(shape: tuple[int, ...]) -> masks.Generator:
+    return masks.Generator(shape[0], len(shape) - 1)
+
+
+def _table(shape: tuple[int, ...]) -> masks.Table:
+    return masks.Table(EXAMPLES, shape[1:] if len(shape) > 1 else shape)
+
+
+CONTRACTS: dict[str, Contract] = {
+    "random": Contract(
+        lambda _: Random(Additive(2), 5.0), ("Random", "radius=5", "norm=2", "KL"), draws=True
+    ),
+    "random-movement": Contract(
+        lambda _: Random(Movement(fields.Affine()), 0.5, weight=2.0),
+        ("Random", "Affine()", "weight=2"),
+        on=SPATIAL,
+        draws=True,
+        still=True,
+    ),
+    "random-mask": Contract(
+        lambda _: Random(Mask(), 0.3), ("Random", "Mask", "radius=0.3"), draws=True
+    ),
+    "at-l2": Contract(
+        lambda _: AT(0.3), ("AT", "norm=2", "radius=0.3", "CrossEntropy"), labeled=True
+    ),
+    "at-linf": Contract(
+        lambda _: AT(0.05, math.inf), ("AT", "norm=inf", "radius=0.05"), labeled=True
+    ),
+    "vat-difference": Contract(
+        lambda _: VAT(0.5), ("VAT", "radius=0.5", "steps=1", "'difference'"), draws=True
+    ),
+    "vat-exact": Contract(
+        lambda _: VAT(0.5, steps=2, direction="exact"), ("VAT", "steps=2", "'exact'"), draws=True
+    ),
+    "vat-reverse": Contract(
+        lambda _: VAT(0.5, divergence="reverse-kl"), ("VAT", "reverse=True"), draws=True
+    ),
+    "vmt-shift": Contract(
+        lambda _: VMT(fields.Shift(), weight=3.0),
+        ("VMT", "Shift()", "'raw'", "weight=3"),
+        labeled=True,
+        on=SPATIAL,
+        still=True,
+    ),
+    "vmt-elastic": Contract(
+        lambda _: VMT(fields.Elastic(modes=3), border="circular"),
+        ("VMT", "Elastic(modes=3)", "border='circular'"),
+        labeled=True,
+        on=SPATIAL,
+        still=True,
+    ),
+    "vmt-unit": Contract(
+        lambda _: VMT(fields.Shift(), gradient="unit"),
+        ("VMT", "gradient='unit'"),
+        labeled=True,
+        on=SPATIAL,
+        still=True,
+    ),
+    "vmt-unit-detached": Contract(
+        lambda _: VMT(fields.Affine(), gradient="unit-detached"),
+        ("VMT", "gradient='unit-detached'"),
+        labeled=True,
+        on=SPATIAL,
+        still=True,
+    ),
+    "vmt-all": Contract(
+        lambda _: VMT(fields.Shift(), fields.Rotation(), fields.Scale()),
+        ("VMT", "Shift()", "Rotation()", "Scale()", "mixture=True"),
+        labeled=True,
+        on=PLANE,
+        draws=True,
+        still=True,
+    ),
+    "gradient-penalty": Contract(
+        lambda _: Regularizer(Additive(2), Infinitesimal(), CrossEntropy(), name="penalty"),
+        ("Regularizer", "Additive", "Infinitesimal"),
+        labeled=True,
+    ),
+    "xat-generator": Contract(
+        lambda shape: XAT(_generator(shape)),
+        ("XAT", "Generator", "sparsity=1", "weight=0.5"),
+        labeled=True,
+        draws=True,
+    ),
+    "xat-steepest": Contract(lambda _: XAT(masks.Steepest(0.7)), ("XAT", "keep=0.7"), labeled=True),
+    "xvat-generator": Contract(
+        lambda shape: XVAT(_generator(shape), sparsity=3.0),
+        ("XVAT", "Generator", "sparsity=3", "KL"),
+        draws=True,
+    ),
+    "xvat-table": Contract(
+        lambda shape: XVAT(_table(shape)), ("XVAT", f"examples={EXAMPLES}"), draws=True
+    ),
+    "xvat-scale-2": Contract(
+        lambda shape: XVAT(_generator(shape), scale=2.0), ("XVAT", "scale=2"), draws=True
+    ),
+    "xvat-smooth": Contract(
+        lambda shape: XVAT(_generator(shape), smoothness=1.0, divergence="reverse-kl"),
+        ("XVAT", "smoothness=1", "reverse=True"),
+        draws=True,
+    ),
+    "xvat-steepest": Contract(
+        lambda _: XVAT(masks.Steepest(0.6)), ("XVAT", "keep=0.6"), draws=True
+    ),
+    "mat": Contract(
+        lambda _: MAT(fields.Affine(), radius=0.7, padding="zeros"),
+        ("MAT", "Affine()", "radius=0.7", "padding='zeros'"),
+        labeled=True,
+        on=SPATIAL,
+    ),
+    "mvat": Contract(
+        lambda _: MVAT(fields.Shift(), radius=0.7),
+        ("MVAT", "Shift()", "radius=0.7", "TopEigenvector"),
+        on=SPATIAL,
+        draws=True,
+        still=True,
+    ),
+    "mvat-many-fields": Contract(
+        lambda _: MVAT(fields.Affine(), fields.Elastic(modes=3), radius=0.7),
+        ("MVAT", "Affine()", "Elastic(modes=3)"),
+        on=SPATIAL,
+        draws=True,
+        still=True,
+    ),
+    "mvat-steps": Contract(
+        lambda _: MVAT(fields.Affine(), radius=0.7, steps=2),
+        ("MVAT", "steps=2", "PowerIteration"),
+        on=SPATIAL,
+        draws=True,
+        still=True,
+    ),
+    "relative": Contract(
+        lambda _: Regularizer(Relative(2, anchor=-1.0), PowerIteration(0.3), KL()),
+        ("Relative", "norm=2", "radius=0.3"),
+        draws=True,
+    ),
+    "relative-step": Contract(
+        lambda _: Regularizer(Relative(math.inf), SteepestStep(0.1), CrossEntropy()),
+        ("Relative", "norm=inf", "radius=0.1"),
+        labeled=True,
+    ),
+    "entropy": Contract(lambda _: EntropyMinimization(0.5), ("EntropyMinimization", "weight=0.5")),
+    "balance": Contract(lambda _: ClassBalance(), ("ClassBalance", "weight=1")),
+}
+
+SEED = 11
+
+
+def call(term: Term, model: torch.nn.Module, x: Tensor, y: Tensor, **options: Tensor) -> Tensor:
+    """The term's value from a fixed random state, with everything any row may need."""
+    torch.manual_seed(SEED)
+    return term(model, x, y if term.labeled else None, index=torch.arange(len(x)), **options)
