@@ -150,9 +150,7 @@ def test_an_objective_restores_everything_when_a_perturbed_pass_raises(fails_at)
     Objective(model, VAT(0.5))(x, y).backward()
 
 
-@pytest.mark.parametrize(
-    ("policy", "moves"), [("batch", False), ("running", False), ("update", True)]
-)
+@pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("name", ["at", "vat", "vmt", "random"])
 def test_policies_of_a_terms_passes(name, policy):
     term = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests import networks, references
+from tests import naive, networks, references
 from unshaken import VMT, Regularizer, fields
 from unshaken.adversaries import Infinitesimal
 from unshaken.divergences import CrossEntropy, Function, SquaredError
@@ -45,7 +45,7 @@ def test_a_joint_family_is_not_a_mixture():
         Movement(fields.Shift(), fields.Rotation()), Infinitesimal(mixture=False), CrossEntropy()
     )
     basis = [b for name in ("shift", "rotation") for b in references.fields_by_loops(name, (4, 5))]
-    expected = references.naive_vmt(model, x, y, basis).mean()
+    expected = naive.vmt(model, x, y, basis).mean()
     torch.testing.assert_close(joint(model, x, y), expected)
     # The worst of the joint family is at least that of each member.
     for family in (fields.Shift(), fields.Rotation()):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests import networks, references
+from tests import naive, networks
 from unshaken import AT
 
 NORMS = [2, math.inf]
@@ -20,7 +20,7 @@ def test_value_and_gradients_equal_the_naive_ones(norm, shape, training):
     model(x)
     model.train(training)
     found = AT(0.3, norm, weight=2.0)(model, x, y)
-    expected = 2 * references.naive_at(model, x, y, 0.3, norm)
+    expected = 2 * naive.at(model, x, y, 0.3, norm)
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=0)
     networks.assert_same(networks.gradients(found, model), networks.gradients(expected, model))
 

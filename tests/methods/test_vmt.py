@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests import networks, references
+from tests import naive, networks, references
 from unshaken import VMT, fields
 
 INPUTS = {"signal": (2, 9), "image": (3, 4, 6), "volume": (2, 3, 4, 4)}
@@ -37,7 +37,7 @@ def basis(name, shape):
 def test_value_and_gradients_equal_the_double_backward(name, shape):
     model, x, y = setting(shape)
     found = VMT(FAMILIES[name], weight=0.7)(model, x, y)
-    expected = 0.7 * references.naive_vmt(model, x, y, basis(name, shape)).mean()
+    expected = 0.7 * naive.vmt(model, x, y, basis(name, shape)).mean()
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
     networks.assert_same(
         networks.gradients(found, model), networks.gradients(expected, model), 1e-12
@@ -49,10 +49,10 @@ def test_value_and_gradients_equal_the_double_backward(name, shape):
 def test_treatments_and_borders(gradient, border):
     model, x, y = setting((3, 4, 6))
     found = VMT(fields.Affine(), gradient=gradient, border=border)(model, x, y)
-    naive = references.naive_vmt(model, x, y, basis("affine", (3, 4, 6)), gradient, border)
-    torch.testing.assert_close(found, naive.mean(), rtol=1e-12, atol=0)
+    reference = naive.vmt(model, x, y, basis("affine", (3, 4, 6)), gradient, border)
+    torch.testing.assert_close(found, reference.mean(), rtol=1e-12, atol=0)
     networks.assert_same(
-        networks.gradients(found, model), networks.gradients(naive.mean(), model), 1e-12
+        networks.gradients(found, model), networks.gradients(reference.mean(), model), 1e-12
     )
 
 
@@ -75,7 +75,7 @@ def test_the_mixture_of_eq_23_with_the_drawn_weights(gradient):
     found = vmt(model, x, y)
     torch.manual_seed(9)
     w = torch.rand(3, dtype=torch.float64)
-    each = [references.naive_vmt(model, x, y, basis(name, shape), gradient) for name in names]
+    each = [naive.vmt(model, x, y, basis(name, shape), gradient) for name in names]
     expected = (sum(wi * r for wi, r in zip(w, each, strict=True)) / w.sum()).mean()
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
     networks.assert_same(
@@ -116,9 +116,11 @@ def test_the_rate_in_train_mode_batch_norm_is_of_the_batchs_sum():
     model = networks.normalized(shape).double().train()
     x, y = networks.batch(shape, count=6)
     found = VMT(fields.Affine())(model, x, y)
-    naive = references.naive_vmt(model, x, y, basis("affine", shape)).mean()
-    torch.testing.assert_close(found, naive, rtol=1e-12, atol=0)
-    networks.assert_same(networks.gradients(found, model), networks.gradients(naive, model), 1e-12)
+    reference = naive.vmt(model, x, y, basis("affine", shape)).mean()
+    torch.testing.assert_close(found, reference, rtol=1e-12, atol=0)
+    networks.assert_same(
+        networks.gradients(found, model), networks.gradients(reference, model), 1e-12
+    )
 
 
 @pytest.mark.parametrize("gradient", TREATMENTS)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests import networks, references
+from tests import naive, networks
 from unshaken import XAT, XVAT, masks
 
 SHAPES = {"signal": (2, 9), "image": (3, 4, 6), "volume": (2, 3, 4, 4)}
@@ -27,7 +27,7 @@ def loss_of(kind, model, x, y):
         return lambda outputs: F.cross_entropy(outputs, y)
     clean = model(x).detach()
     if kind == "xvat":
-        return lambda outputs: references.kl(clean, outputs)
+        return lambda outputs: naive.kl(clean, outputs)
 
     def reverse(outputs):
         q, p = outputs.log_softmax(1), clean.log_softmax(1)
@@ -54,7 +54,7 @@ def test_one_backward_pass_trains_both_players(kind, name):
     torch.manual_seed(2)
     u = torch.rand(4, 1, 4, 6, dtype=torch.float64)
     convolution = player.network
-    expected, of_model, of_player = references.two_players(
+    expected, of_model, of_player = naive.two_players(
         model,
         lambda: convolution(x),
         list(convolution.parameters()),
@@ -79,7 +79,7 @@ def test_a_table_trains_only_the_rows_of_the_batch(shape):
     value.backward()
     torch.manual_seed(2)
     u = torch.rand(4, 1, *shape[1:], dtype=torch.float64)
-    expected, of_model, (of_table,) = references.two_players(
+    expected, of_model, (of_table,) = naive.two_players(
         model,
         lambda: table.table[index].reshape(4, 1, *shape[1:]),
         [table.table],
