@@ -1,0 +1,132 @@
+"""Choose each method's settings by a grid, never on the test examples of the seeds reported.
+
+    python benchmarks/choose_settings.py digits
+
+Where the data set is fixed (digits), settings are judged on validation examples held out of the
+training pool; the test set is not looked at. Where every seed draws data of its own (sinusoids,
+moons, circles), they are judged on the test examples of seeds from 1000 on, which no reported
+comparison uses. Every run is appended to a file as it finishes; a second call does the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+
+from unshaken.comparison.protocol import Protocol, named
+from unshaken.comparison.single import run
+from unshaken.training import NonFiniteError
+
+FIRST_SEED = 1000
+GRIDS: dict[str, dict[str, dict[str, list[float]]]] = {
+    "digits": {
+        "baseline": {},
+        "dropout": {"rate": [0.1, 0.2, 0.3, 0.5]},
+        "random": {"radius": [0.5, 1.0, 1.5, 2.0, 3.0]},
+        "at-l2": {"radius": [0.1, 0.3, 0.6, 1.0]},
+        "at-linf": {"radius": [0.02, 0.05, 0.1, 0.2]},
+        "vat": {"radius": [0.3, 0.6, 1.0, 1.5]},
+        "vmt-shift": {"weight": [0.3, 1.0, 3.0, 10.0]},
+        "vmt-rotation": {"weight": [0.3, 1.0, 3.0, 10.0]},
+        "vmt-scale": {"weight": [0.3, 1.0, 3.0, 10.0]},
+        "vmt-all": {"weight": [0.3, 1.0, 3.0, 10.0]},
+        "xat": {"weight": [0.5, 1.0, 2.0], "learning_rate": [1e-6, 1e-3]},
+        "xvat": {"weight": [0.3, 1.0, 3.0], "learning_rate": [1e-6, 1e-3]},
+        "xvat-transductive": {"weight": [0.3, 1.0, 3.0], "learning_rate": [1e-3, 1e-1]},
+        "mat": {"radius": [0.2, 0.4, 0.6, 0.8, 1.0]},
+        "mvat": {"radius": [0.2, 0.4, 0.6, 0.8, 1.0, 1.2], "weight": [1.0]},
+    },
+    "sinusoids": {
+        "baseline": {},
+        "dropout": {"rate": [0.1, 0.2]},
+        "random": {"radius": [0.5, 1.0, 2.0]},
+        "at-l2": {"radius": [0.3, 1.0, 2.0]},
+        "at-linf": {"radius": [0.05, 0.1, 0.2]},
+        "vat": {"radius": [0.3, 0.5, 1.0]},
+        "vmt-shift": {"weight": [1.0, 3.0, 5.0, 10.0]},
+        "vmt-scale": {"weight": [0.005, 0.05, 0.5]},
+        "xat": {"weight": [0.25, 0.5, 1.0]},
+        "xvat": {"weight": [0.1, 0.3, 1.0]},
+        "xvat-transductive": {"weight": [0.1, 0.3, 1.0]},
+        "mat": {"radius": [0.02, 0.1, 0.5]},
+        "mvat": {"radius": [0.02, 0.1, 0.5]},
+    },
+    "moons": {
+        "baseline": {},
+        "dropout": {"rate": [0.2, 0.5]},
+        "random": {"radius": [0.25, 0.5, 1.0]},
+        "at-l2": {"radius": [0.25, 0.4, 0.6]},
+        "at-linf": {"radius": [0.05, 0.1]},
+        "vat": {"radius": [0.15, 0.2, 0.25, 0.3]},
+        "xat": {"weight": [0.25, 0.5, 1.0]},
+        "xvat": {"weight": [0.3, 1.0], "scale": [1.0, 2.0]},
+        "xvat-transductive": {"weight": [0.3, 1.0], "scale": [1.0, 2.0]},
+    },
+}
+GRIDS["circles"] = GRIDS["moons"]
+
+
+def judged(data: str) -> Protocol:
+    """The data's protocol, with the error measured where settings may be chosen."""
+    protocol = named(data)
+    if data == "digits":
+        protocol = protocol.with_changes(validation=297, judge="validation")
+    return protocol.with_changes(
+        methods={}, training={**protocol.training, "evaluate_every": 0}
+    )
+
+
+def points(grid: dict[str, list[float]]) -> Iterator[dict[str, float]]:
+    """Every combination of a grid."""
+    for values in product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
+
+
+def main() -> None:
+    """Run what is missing and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", choices=sorted(GRIDS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--methods", nargs="*")
+    parser.add_argument("--show", action="store_true", help="print what is stored and stop")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    path = Path(__file__).parent / "results" / f"settings-{options.data}.jsonl"
+    done: dict[tuple[str, str, int], dict[str, Any]] = {}
+    if path.exists():
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            done[row["method"], json.dumps(row["settings"]), row["seed"]] = row
+    protocol = judged(options.data)
+    for method, grid in GRIDS[options.data].items():
+        if options.methods and method not in options.methods:
+            continue
+        for settings in points(grid):
+            errors = []
+            for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
+                key = (method, json.dumps(settings), seed)
+                if key not in done and not options.show:
+                    row = {"method": method, "settings": settings, "seed": seed}
+                    try:
+                        row["error"] = run(protocol, method, seed, {method: settings})["error"]
+                    except NonFiniteError as failure:
+                        row |= {"error": None, "failed": str(failure)[:200]}
+                    done[key] = row
+                    with path.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+                if key in done and done[key]["error"] is not None:
+                    errors.append(done[key]["error"])
+            if errors:
+                spread = stdev(errors) / len(errors) ** 0.5 if len(errors) > 1 else 0.0
+                print(f"{method:18s} {fmean(errors):6.2f} ± {spread:.2f}  {settings}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
