@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 BATCH_NORM_POLICIES = ("batch", "running", "update")
 
@@ -124,18 +125,24 @@ def normalization_policy(layers: Sequence[_NormBase], policy: str) -> Iterator[N
     ``"batch"`` normalizes with the statistics of the batch and moves no running ones,
     ``"running"`` normalizes with the running ones, ``"update"`` is the model's own behavior.
     """
+    momenta = [layer.momentum for layer in layers]
     if policy == "batch":
         for layer in layers:
-            layer.track_running_stats = False
+            if isinstance(layer, _InstanceNorm):
+                # It takes its running statistics along whatever the flag says.
+                layer.momentum = 0.0
+            else:
+                layer.track_running_stats = False
     elif policy == "running":
         for layer in layers:
             layer.training = False
     try:
         yield
     finally:
-        for layer in layers:
+        for layer, momentum in zip(layers, momenta, strict=True):
             layer.track_running_stats = True
             layer.training = True
+            layer.momentum = momentum
 
 
 class RandomState:

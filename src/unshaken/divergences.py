@@ -98,9 +98,10 @@ class KL(Divergence):
     def curvature(self, logits: Tensor, direction: Tensor) -> Tensor:
         """``(diag p − p pᵀ) v``, the Fisher matrix of a softmax; the same for both directions."""
         p = _float(logits.detach()).softmax(1)
-        weighted = p * direction
+        # Measured from the likeliest class, so that nothing cancels where p is nearly certain.
+        from_top = direction - direction.gather(1, p.argmax(1, keepdim=True))
         positions = max(1, p[0, 0].numel())
-        return (weighted - p * weighted.sum(1, keepdim=True)) / positions
+        return p * (from_top - (p * from_top).sum(1, keepdim=True)) / positions
 
     def extra_repr(self) -> str:
         return "reverse=True" if self.reverse else ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -12,9 +14,13 @@ from torch import Tensor, nn
 
 from unshaken.data import Dataset, Split
 from unshaken.perturbations import Mask, Movement
-from unshaken.pictures import Boundary, Panel
 from unshaken.regularizer import Regularizer, Term
+from unshaken.training.atomic import write_atomically
 from unshaken.worst import Worst
+
+# The pictures bring Matplotlib, for which a process that only trains need not wait.
+if TYPE_CHECKING:
+    from unshaken.pictures import Boundary, Panel
 
 _GRID = 60
 
@@ -30,11 +36,12 @@ def panel_arrays(
     """The first term's worst perturbations of some examples, or None where it has none."""
     for term in terms:
         if isinstance(term, Regularizer):
-            device = next(model.parameters()).device
+            like = next(model.parameters())
+            device = like.device
             was = model.training
             model.eval()
             try:
-                worst = term.worst(model, x.to(device), y.to(device), index=index.to(device))
+                worst = term.worst(model, x.to(like), y.to(device), index=index.to(device))
             finally:
                 model.train(was)
             return {"method": method, **_arrays(worst)}
@@ -99,32 +106,38 @@ class BoundarySnapshots:
 
 def save(path: Path, arrays: dict[str, Any]) -> None:
     """Keep arrays by name; None entries are left out."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     kept = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
-    partial = path.with_name(f".{path.name}.partial")
-    with open(partial, "wb") as file:
+
+    def fill(file: IO[bytes]) -> None:
         np.savez_compressed(file, allow_pickle=False, **kept)
-    partial.replace(path)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, fill)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as file:
-        return {k: file[k].item() if file[k].ndim == 0 else file[k] for k in file.files}
+def _load(folder: Path, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for path in (folder / f"{method}.npz" for method in methods):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                yield {k: file[k].item() if file[k].ndim == 0 else file[k] for k in file.files}
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error):
+            # Missing, or damaged after it was written: a report without it is still a report.
+            continue
 
 
 def panels(folder: Path, methods: Sequence[str]) -> list[Panel]:
     """The kept perturbations, in the order of ``methods``."""
-    found = (folder / f"{method}.npz" for method in methods)
-    every = [
-        {"displacement": None, "mask": None, **_load(path)} for path in found if path.is_file()
-    ]
-    return [Panel(**arrays) for arrays in every]
+    from unshaken.pictures import Panel
+
+    none = {"displacement": None, "mask": None}
+    return [Panel(**{**none, **arrays}) for arrays in _load(folder, methods)]
 
 
 def boundaries(folder: Path, methods: Sequence[str]) -> list[Boundary]:
     """The kept boundaries, in the order of ``methods``."""
-    found = [_load(p) for p in (folder / f"{m}.npz" for m in methods) if p.is_file()]
+    from unshaken.pictures import Boundary
+
     return [
         Boundary(**{**a, "steps": a["steps"].tolist(), "extent": tuple(a["extent"].tolist())})
-        for a in found
+        for a in _load(folder, methods)
     ]

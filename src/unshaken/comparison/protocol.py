@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from unshaken import data
 from unshaken.training import TrainingConfig
+
+VERSION = 1
+"""Raised whenever a change of this package changes the numbers of a run: older runs are redone."""
+
+_FREE = ("seed", "checkpoint_every", "checkpoint_seconds", "keep")
+"""Training settings that leave a run's numbers as they are; the seed is named beside them."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +52,28 @@ class Protocol:
         """The training settings of one run."""
         return TrainingConfig.from_dict({**self.training, "seed": seed})
 
-    def fingerprint(self, method: str, settings: Mapping[str, Any]) -> str:
-        """Equal where two runs of a method would give the same numbers."""
-        described = asdict(self)
+    def fingerprint(
+        self, method: str, settings: Mapping[str, Mapping[str, float]], data: str | None = None
+    ) -> str:
+        """Equal where two runs of a method with one seed would give the same record.
+
+        Args:
+            method: as the catalog or ``+`` names it.
+            settings: every setting of each of its parts.
+            data: what identifies the data's content; the name unless given.
+        """
+        training = {k: v for k, v in self.config(0).to_dict().items() if k not in _FREE}
+        described = {
+            **asdict(self),
+            "data": self.data if data is None else data,
+            "training": training,
+            "method": method,
+            "settings": settings,
+            "version": VERSION,
+        }
         for free in ("methods", "note"):
             del described[free]
-        text = json.dumps([described, method, settings], sort_keys=True, default=str)
+        text = json.dumps(described, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def with_changes(self, **changes: Any) -> Protocol:
@@ -58,12 +81,13 @@ class Protocol:
         return replace(self, **changes)
 
 
-def named(data: str) -> Protocol:
+def named(name: str) -> Protocol:
     """The protocol that ships for a data set; ``default`` serves sets without their own."""
     folder = resources.files("unshaken.recipes").joinpath("protocols")
-    known = folder.joinpath(f"{Path(data).name if '/' not in data else 'default'}.yaml")
-    source = known if known.is_file() else folder.joinpath("default.yaml")
-    return from_mapping({**yaml.safe_load(source.read_text("utf-8")), "data": data})
+    # A path of the same name as a protocol's file is somebody's own data.
+    own = folder.joinpath(f"{name}.yaml") if name in data.NAMES else None
+    source = own if own is not None and own.is_file() else folder.joinpath("default.yaml")
+    return from_mapping({**yaml.safe_load(source.read_text("utf-8")), "data": name})
 
 
 def from_mapping(values: Mapping[str, Any]) -> Protocol:
@@ -72,10 +96,10 @@ def from_mapping(values: Mapping[str, Any]) -> Protocol:
     Raises:
         ValueError: on an unknown field.
     """
-    known = set(Protocol.__dataclass_fields__)
-    unknown = set(values) - known
-    if unknown:
-        raise ValueError(
-            f"a protocol has the fields {', '.join(sorted(known))}; got {sorted(unknown)[0]!r}"
-        )
+    known = sorted(Protocol.__dataclass_fields__)
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"a protocol has the fields {', '.join(known)}; got {name!r}{hint}")
     return Protocol(**values)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from unshaken import models
+from unshaken import data, models
 from unshaken.alarm import AlarmWarning
 from unshaken.comparison import gallery
+from unshaken.comparison.environment import provenance
 from unshaken.comparison.evaluation import Evaluation
 from unshaken.comparison.protocol import Protocol
-from unshaken.data import Dataset, Split, load, split
+from unshaken.data import Dataset, Split, split
 from unshaken.methods import catalog
 from unshaken.objective import Objective
 from unshaken.regularizer import Term
@@ -23,6 +26,28 @@ from unshaken.training import Progress, train
 
 SHOWN = 6
 """Examples in the pictures of worst perturbations."""
+
+LARGE = 1_000_000
+"""Parameters from which on several threads are worth their overhead."""
+
+Settings = Mapping[str, Mapping[str, float]]
+
+
+class Loader:
+    """Loads data and remembers the last set: runs of one seed share it, whatever the method."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] = ()
+        self._found: Dataset | None = None
+
+    def __call__(self, protocol: Protocol, seed: int) -> Dataset:
+        """The protocol's data as the seed gives them."""
+        key = (protocol.data, seed, protocol.normalize)
+        if self._found is None or key != self._key:
+            self._found = None  # two sets at once may be more than the memory holds
+            self._found = data.load(protocol.data, seed=seed, normalize=protocol.normalize)
+            self._key = key
+        return self._found
 
 
 @dataclass
@@ -36,41 +61,46 @@ class Prepared:
 
 
 def prepare(
-    protocol: Protocol, method: str, seed: int, settings: Mapping[str, Mapping[str, float]]
+    protocol: Protocol, method: str, seed: int, settings: Settings, load: Loader | None = None
 ) -> Prepared:
     """Load the data, split them, and build network and terms, all decided by the seed.
 
     Methods of one seed start from the same data, split and weights.
     """
-    dataset = load(protocol.data, seed=seed, normalize=protocol.normalize)
+    dataset = (load or Loader())(protocol, seed)
     chosen = split(dataset, labels=protocol.labels, validation=protocol.validation, seed=seed)
     used = catalog.settings_for(method, {**protocol.methods, **settings})
     shape = catalog.Shape(dataset.channels, dataset.size, len(dataset.x_all))
-    network = dict(protocol.network)
-    if "dropout" in used:
-        network["dropout"] = used["dropout"]["rate"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = models.build(
-            network.pop("name"),
-            channels=dataset.channels,
-            size=dataset.size,
-            classes=dataset.classes,
-            **network,
-        )
+        model = build_network(protocol, used, dataset)
         terms = catalog.build(method, shape, used)
     return Prepared(Objective(model, *terms), dataset, chosen, used)
 
 
+def build_network(protocol: Protocol, settings: Settings, dataset: Dataset) -> nn.Module:
+    """The protocol's network for the data, with dropout where the method is dropout."""
+    options = dict(protocol.network)
+    if "dropout" in settings:
+        options["dropout"] = settings["dropout"]["rate"]
+    return models.build(
+        options.pop("name"),
+        channels=dataset.channels,
+        size=dataset.size,
+        classes=dataset.classes,
+        **options,
+    )
+
+
 def evaluation(prepared: Prepared, judge: str) -> Evaluation:
     """Measures on the test set, or on the validation examples where settings are chosen."""
-    data, chosen = prepared.dataset, prepared.chosen
-    train_set = (data.x_train[chosen.labeled], data.y_train[chosen.labeled])
+    found, chosen = prepared.dataset, prepared.chosen
+    train_set = (found.x_train[chosen.labeled], found.y_train[chosen.labeled])
     if judge == "test":
-        return Evaluation(train_set, (data.x_test, data.y_test))
+        return Evaluation(train_set, (found.x_test, found.y_test))
     if not len(chosen.validation):
         raise ValueError("judge='validation' needs validation >= 1 examples, got 0")
-    held = (data.x_train[chosen.validation], data.y_train[chosen.validation])
+    held = (found.x_train[chosen.validation], found.y_train[chosen.validation])
     return Evaluation(train_set, held, "validation")
 
 
@@ -78,13 +108,14 @@ def run(
     protocol: Protocol,
     method: str,
     seed: int,
-    settings: Mapping[str, Mapping[str, float]],
+    settings: Settings,
     *,
     pictures: Path | None = None,
     out: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
     threads: int | None = None,
+    load: Loader | None = None,
 ) -> dict[str, Any]:
     """Train once and describe the result in plain values.
 
@@ -97,17 +128,19 @@ def run(
         out: folder for checkpoints and weights.
         resume: go on from the newest checkpoint in ``out``.
         progress: shows how far the run is.
-        threads: threads of PyTorch; None leaves them.
+        threads: threads of PyTorch; None for one where the network is small.
+        load: where the data come from; several runs may share it.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
-    prepared = prepare(protocol, method, seed, settings)
+    prepared = prepare(protocol, method, seed, settings, load)
     measure = evaluation(prepared, protocol.judge)
     boundary = None
     if pictures is not None and prepared.dataset.plane is not None:
         boundary = gallery.BoundarySnapshots(prepared.dataset, prepared.chosen)
         measure.snapshots.append(boundary)
-    with warnings.catch_warnings(record=True) as caught:
+    with (
+        _threads(threads, prepared.objective.model),
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("always", AlarmWarning)
         result = train(
             prepared.objective,
@@ -120,13 +153,12 @@ def run(
             progress=progress,
             settings={"method": method, "network": dict(protocol.network), **prepared.settings},
         )
-    for warning in caught:
-        if not issubclass(warning.category, AlarmWarning):
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-    if pictures is not None:
-        _keep_pictures(pictures, method, prepared, boundary)
+        if pictures is not None:
+            _keep_pictures(pictures, method, prepared, result.model, boundary)
+    alarms = [str(w.message) for w in caught if issubclass(w.category, AlarmWarning)]
+    for other in caught:
+        if not issubclass(other.category, AlarmWarning):
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
     last = result.history[-1]
     return {
         "method": method,
@@ -136,16 +168,32 @@ def run(
         "seconds_per_step": result.seconds_per_step,
         "steps": result.steps,
         "settings": prepared.settings,
-        "fingerprint": protocol.fingerprint(method, prepared.settings),
-        "alarms": [str(w.message) for w in caught if issubclass(w.category, AlarmWarning)],
+        "alarms": list(dict.fromkeys(alarms)),
+        "provenance": provenance(),
         "history": result.history,
     }
+
+
+@contextmanager
+def _threads(count: int | None, model: nn.Module) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is None and sum(p.numel() for p in model.parameters()) < LARGE:
+        # On a small network several threads wait for each other longer than they work, except
+        # for convolutions, whose weights are few and whose work is large.
+        layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        count = None if any(isinstance(m, layers) for m in model.modules()) else 1
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _keep_pictures(
     folder: Path,
     method: str,
     prepared: Prepared,
+    model: nn.Module,
     boundary: gallery.BoundarySnapshots | None,
 ) -> None:
     if boundary is not None:
@@ -153,18 +201,18 @@ def _keep_pictures(
     if not prepared.dataset.size:
         return
     # Training examples, because a mask table has rows for no others.
-    data = prepared.dataset
+    found = prepared.dataset
     index = prepared.chosen.labeled[: 4 * SHOWN]
-    first = [int((data.y_train[index] == k).nonzero()[0]) for k in data.y_train[index].unique()]
+    first = [int((found.y_train[index] == k).nonzero()[0]) for k in found.y_train[index].unique()]
     index = index[torch.tensor(first[:SHOWN])]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         arrays = gallery.panel_arrays(
             method,
             [t for t in prepared.objective.regularizers if isinstance(t, Term)],
-            prepared.objective.model,
-            data.x_train[index],
-            data.y_train[index],
+            model,
+            found.x_train[index],
+            found.y_train[index],
             index,
         )
     if arrays is not None:

@@ -56,8 +56,11 @@ class Movement(Perturbation):
         if not fields:
             raise ValueError("Movement needs at least one field, for example fields.Shift()")
         for field in fields:
-            if not callable(getattr(field, "basis", None)):
-                raise TypeError(f"fields must have a method basis(size), got {field!r}")
+            if isinstance(field, type) or not callable(getattr(field, "basis", None)):
+                made = f"; make one: {field.__name__}()" if isinstance(field, type) else ""
+                raise TypeError(
+                    f"fields must be objects with a method basis(size), got {field!r}{made}"
+                )
         self.fields = fields
         self.border = checks.choice(border, "border", BORDERS)
         self.warp = warp
