@@ -1,0 +1,71 @@
+"""Two processes with half a batch each give one process's gradients."""
+
+from datetime import timedelta
+
+import torch
+from torch import distributed, multiprocessing, nn
+
+from tests import networks
+from unshaken import AT, VAT, VMT, XVAT, EntropyMinimization, Objective, fields, masks
+
+SHAPE = (1, 4, 6)
+
+
+def objective(name):
+    torch.manual_seed(3)
+    terms = {
+        "at": lambda: [AT(0.3)],
+        "vat": lambda: [VAT(0.3)],
+        "vmt and at": lambda: [VMT(fields.Shift()), AT(0.3)],
+        "xvat and entropy": lambda: [XVAT(masks.Generator(1)), EntropyMinimization()],
+    }[name]()
+    return Objective(networks.convolutional(1, 2), *terms).double()
+
+
+NAMES = ["at", "vat", "vmt and at", "xvat and entropy"]
+
+
+def half(rank):
+    torch.manual_seed(5)
+    x, y = networks.batch(SHAPE, 8)
+    return x[4 * rank : 4 * rank + 4], y[4 * rank : 4 * rank + 4]
+
+
+def slopes(module, rank):
+    """From a random state of its own for each half, so that one process can repeat both."""
+    x, y = half(rank)
+    torch.manual_seed(100 + rank)
+    (2 * module(x, y)).backward()
+    return [p.grad.clone() for p in module.parameters()]
+
+
+def work(rank, port_file, out):
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{port_file}",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=60),
+    )
+    try:
+        found = {}
+        for name in NAMES:
+            wrapped = nn.parallel.DistributedDataParallel(objective(name))
+            found[name] = slopes(wrapped, rank)
+        torch.save(found, f"{out}-{rank}.pt")
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_two_processes_have_the_gradient_of_one(tmp_path):
+    multiprocessing.spawn(work, (str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)
+    for name in NAMES:
+        each = []
+        for rank in (0, 1):
+            module = objective(name)
+            each.append(slopes(module, rank))
+        expected = [(a + b) / 2 for a, b in zip(*each, strict=True)]
+        for rank in (0, 1):
+            found = torch.load(tmp_path / f"out-{rank}.pt", weights_only=True)[name]
+            networks.assert_same(found, expected, 1e-14)
