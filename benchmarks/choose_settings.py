@@ -1,6 +1,6 @@
 """Choose each method's settings by a grid, never on the test examples of the seeds reported.
 
-    python benchmarks/choose_settings.py digits
+    python benchmarks/choose_settings.py digits --write
 
 Where the data set is fixed (digits), settings are judged on validation examples held out of the
 training pool; the test set is not looked at. Where every seed draws data of its own (sinusoids,
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -19,12 +20,14 @@ from statistics import fmean, stdev
 from typing import Any
 
 import torch
+import yaml
 
 from unshaken.comparison.protocol import Protocol, named
 from unshaken.comparison.single import run
 from unshaken.training import NonFiniteError
 
 FIRST_SEED = 1000
+SHIPPED = Path(__file__).parents[1] / "src" / "unshaken" / "recipes" / "protocols"
 GRIDS: dict[str, dict[str, dict[str, list[float]]]] = {
     "digits": {
         "baseline": {},
@@ -95,7 +98,8 @@ def main() -> None:
     parser.add_argument("data", choices=sorted(GRIDS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", nargs="*")
-    parser.add_argument("--show", action="store_true", help="print what is stored and stop")
+    parser.add_argument("--show", action="store_true", help="print what is stored, run nothing")
+    parser.add_argument("--write", action="store_true", help="put the best into the protocol")
     options = parser.parse_args()
     torch.set_num_threads(1)
     path = Path(__file__).parent / "results" / f"settings-{options.data}.jsonl"
@@ -105,6 +109,7 @@ def main() -> None:
             row = json.loads(line)
             done[row["method"], json.dumps(row["settings"]), row["seed"]] = row
     protocol = judged(options.data)
+    best: dict[str, tuple[float, dict[str, float]]] = {}
     for method, grid in GRIDS[options.data].items():
         if options.methods and method not in options.methods:
             continue
@@ -126,6 +131,24 @@ def main() -> None:
             if errors:
                 spread = stdev(errors) / len(errors) ** 0.5 if len(errors) > 1 else 0.0
                 print(f"{method:18s} {fmean(errors):6.2f} ± {spread:.2f}  {settings}", flush=True)
+                best[method] = min(
+                    best.get(method, (math.inf, {})), (fmean(errors), settings), key=lambda b: b[0]
+                )
+    if options.write:
+        write({method: settings for method, (_, settings) in best.items() if settings}, options)
+
+
+def write(best: dict[str, dict[str, float]], options: argparse.Namespace) -> None:
+    """Replace the settings in the protocol that ships."""
+    path = SHIPPED / f"{options.data}.yaml"
+    values = yaml.safe_load(path.read_text("utf-8"))
+    values["methods"] = {**values.get("methods", {}), **best}
+    where = "validation examples" if options.data == "digits" else "data of other seeds"
+    values["note"] = (
+        f"Chosen for each method by a grid on {where}, {options.seeds} seeds from {FIRST_SEED} on: "
+        f"benchmarks/results/settings-{options.data}.jsonl."
+    )
+    path.write_text(yaml.safe_dump(values, sort_keys=False, width=100), "utf-8")
 
 
 if __name__ == "__main__":

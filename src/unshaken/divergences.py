@@ -38,6 +38,11 @@ class Divergence(nn.Module, ABC):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """``(N,)``; positions of dense outputs (segmentation) are averaged."""
 
+    def mean(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The mean over the batch, a scalar."""
+        values: Tensor = self(logits, target)
+        return values.mean()
+
     def curvature(self, logits: Tensor, direction: Tensor) -> Tensor:
         """The Hessian of D in its outputs at the clean ``logits``, times ``direction``.
 
@@ -69,6 +74,10 @@ class CrossEntropy(Divergence):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         return example_mean(F.cross_entropy(_float(logits), target, reduction="none"))
+
+    def mean(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The mean over the batch, by one fused kernel."""
+        return F.cross_entropy(_float(logits), target)
 
 
 class KL(Divergence):

@@ -101,6 +101,8 @@ class Objective(nn.Module):
         """
         terms = self._terms()
         checks.inputs(x)
+        if not terms:
+            return self._plain(x, y)
         needs = {term.needs for term in terms if term.labeled or unlabeled is None}
         clean = CleanPass(
             self.model,
@@ -137,6 +139,12 @@ class Objective(nn.Module):
         self.report = {"loss": total.detach(), **report}
         return total
 
+    def _plain(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The supervised loss alone, at the cost of a hand-written step."""
+        total = self._supervised(CleanPass(self.model, x, y, logits=self.model(x)), [])
+        self.report = {"loss": total.detach()}
+        return total
+
     def parameter_groups(self, lr: float, **options: Any) -> list[dict[str, Any]]:
         """Groups for an optimizer: the model at ``lr``, each mask player at its own rate.
 
@@ -166,10 +174,11 @@ class Objective(nn.Module):
         logits = clean.attached_logits
         if clean.y is None:
             return logits.new_zeros((), dtype=torch.promote_types(logits.dtype, torch.float32))
-        values: Tensor = self.criterion(logits, self.criterion.target(logits, clean.y))
-        mean = values.mean()
+        target = self.criterion.target(logits, clean.y)
         if not self._takes_gradient_now(terms, logits):
-            return mean
+            return self.criterion.mean(logits, target)
+        values: Tensor = self.criterion(logits, target)
+        mean = values.mean()
         # One backward gives the parameters' gradient and g together: no pass is made twice.
         leaves: list[Tensor] = [p for p in self.parameters() if p.requires_grad]
         leaf = clean.leaf

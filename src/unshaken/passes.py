@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from contextlib import ExitStack
 from copy import copy
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn.modules.batchnorm import _NormBase
 
 from unshaken import checks
 from unshaken.autograd import (
@@ -58,7 +60,6 @@ class CleanPass:
         self.y = y
         self.index = index
         self.policy = policy
-        self.layers = normalization_layers(model)
         self.mixed = torch.is_autocast_enabled(x.device.type)
         """Whether the caller runs under autocast."""
         self.state: RandomState | None = None
@@ -73,6 +74,11 @@ class CleanPass:
                 f"logits must hold the outputs for the {len(x)} examples of x, "
                 f"got shape {tuple(logits.shape)}"
             )
+
+    @cached_property
+    def layers(self) -> list[_NormBase]:
+        """The layers whose running statistics a training pass would move."""
+        return normalization_layers(self.model)
 
     def with_policy(self, policy: str) -> CleanPass:
         """The same clean pass for a term whose further passes follow another policy."""
