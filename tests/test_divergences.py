@@ -94,6 +94,18 @@ def own(outputs, clean):
     return (outputs - clean).pow(2) * (1 + clean.pow(2)) + (outputs - clean).pow(4)
 
 
+@pytest.mark.parametrize("margin", [5.0, 12.0, 16.0, 20.0, 40.0])
+def test_the_curvature_of_confident_outputs_in_single_precision(margin):
+    """p − p² cancels where p is nearly certain; the curvature must not."""
+    logits, direction = torch.randn(2, 50, 4, dtype=torch.float64).unbind(0)
+    logits[:, 1] += margin
+    logits = logits.float()
+    expected = KL().curvature(logits.double(), direction)
+    found = KL().curvature(logits, direction.float())
+    error = (found - expected).norm(dim=1) / expected.norm(dim=1)
+    assert float(error.max()) < 1e-4
+
+
 @pytest.mark.parametrize("scale", [1e3, 1e4])
 @pytest.mark.parametrize("divergence", [*KINDS.values(), CrossEntropy()], ids=repr)
 def test_confident_outputs_stay_finite(divergence, scale):

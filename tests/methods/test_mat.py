@@ -112,6 +112,23 @@ def test_the_sign_is_drawn_for_each_example():
     torch.testing.assert_close(worst.parameters[:, 0].abs(), torch.full((64,), 0.5).double())
 
 
+def test_confident_examples_keep_their_direction_in_single_precision():
+    """Curvatures of 1e-18 still order the fields."""
+    model, x, _ = setting()
+    sure = torch.nn.Sequential(model, Sure())
+    method = MVAT(fields.Affine(), radius=1.0)
+    expected = method.worst(sure, x).displacement
+    found = method.worst(sure.float(), x.float()).displacement
+    assert float(networks.cosine(found, expected).abs().min()) > 0.99
+
+
+class Sure(torch.nn.Module):
+    """Logits that give every example's first class all but 1e-17 of the probability."""
+
+    def forward(self, logits):
+        return logits + torch.tensor([40.0, 0.0, 0.0], dtype=logits.dtype)
+
+
 def test_joint_families_and_paddings():
     model, x, y = setting()
     joint = MAT(fields.Shift(), fields.Rotation(), radius=0.5)

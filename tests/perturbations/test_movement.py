@@ -231,6 +231,11 @@ def test_meaningless_movements_are_refused(make, error, sentence):
         make()
 
 
+def test_a_class_in_place_of_a_field_is_refused():
+    with pytest.raises(TypeError, match=r"fields must be objects .*Shift.*make one: Shift\(\)"):
+        Movement(fields.Shift)
+
+
 def test_a_basis_of_a_wrong_shape_is_named():
     class Flat(fields.Field):
         def basis(self, size):
