@@ -9,7 +9,18 @@ from torch.nn import functional as F
 
 from tests import networks
 from tests.contracts import CONTRACTS, SEED, SHAPES
-from unshaken import AT, VAT, VMT, ClassBalance, EntropyMinimization, Objective, fields
+from unshaken import (
+    AT,
+    VAT,
+    VMT,
+    XAT,
+    XVAT,
+    ClassBalance,
+    EntropyMinimization,
+    Objective,
+    fields,
+    masks,
+)
 from unshaken.divergences import SquaredError
 
 SHAPE = SHAPES["image"]
@@ -112,6 +123,26 @@ def test_batches_of_different_length():
         objective.report["vat"], VAT(0.5)(model, u).detach(), rtol=1e-9, atol=0
     )
     assert bool(torch.isfinite(found))
+
+
+def test_each_table_receives_the_indices_of_its_own_batch():
+    """A labeled term's rows are labeled_index where there is an unlabeled batch, else index."""
+    model = build()
+    x, y = networks.batch(SHAPE)
+    u, _ = networks.batch(SHAPE)
+    xat, xvat = XAT(masks.Table(8, SHAPE[1:])).double(), XVAT(masks.Table(8, SHAPE[1:])).double()
+    objective = Objective(model, xat, xvat)
+    first, second = torch.tensor([0, 1, 2, 3]), torch.tensor([4, 5, 6, 7])
+
+    def touched():
+        found = [t.adversary.table.grad.any(1).nonzero().flatten().tolist() for t in (xat, xvat)]
+        objective.zero_grad()
+        return found
+
+    objective(x, y, unlabeled=u, index=second, labeled_index=first).backward()
+    assert touched() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    objective(x, y, index=second).backward()
+    assert touched() == [[4, 5, 6, 7], [4, 5, 6, 7]]
 
 
 def test_without_regularizers_it_is_the_loss():
