@@ -7,11 +7,11 @@ import warnings
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unshaken.adversaries.base import Penalty
 from unshaken.passes import CleanPass
-from unshaken.regularizer import Regularizer, Term
+from unshaken.regularizer import Regularizer
 
 SILENT_CALLS = 5
 EARLY_CALLS, EARLY_PERIOD, PERIOD = 64, 8, 50
@@ -50,16 +50,17 @@ class Alarm:
         self.calls_at_epoch = 0
         self._watched: dict[str, _Watched] = {}
 
-    def watch(self, term: Term, penalty: Penalty) -> None:
+    def watch(self, name: str, penalty: Penalty, model: nn.Module) -> None:
         """See whether the term's gradient ever differs from zero, in the caller's own backward."""
-        state = self._watched.setdefault(term.name, _Watched())
+        state = self._watched.setdefault(name, _Watched())
         if state.alive or "gradient" in state.reported:
             return
         signal = penalty.signal
-        if signal is None or not signal.requires_grad:
-            self._silent(term.name, state)
+        learns = any(parameter.requires_grad for parameter in model.parameters())
+        if signal is None or not signal.requires_grad or not learns:
+            self._silent(name, state)
         else:
-            signal.register_hook(lambda gradient: self._hear(term.name, state, gradient))
+            signal.register_hook(lambda gradient: self._hear(name, state, gradient))
 
     def due(self) -> bool:
         """Whether this call should be probed; counts the calls."""
@@ -69,9 +70,9 @@ class Alarm:
         period = EARLY_PERIOD if self.calls <= EARLY_CALLS else PERIOD
         return self.calls % period == period - 1
 
-    def probe(self, term: Regularizer, clean: CleanPass) -> None:
+    def probe(self, name: str, term: Regularizer, clean: CleanPass) -> None:
         """Compare the term's adversary with a random perturbation on this batch."""
-        state = self._watched.setdefault(term.name, _Watched())
+        state = self._watched.setdefault(name, _Watched())
         if "adversary" not in state.reported:
             gain = term.gain_over_random(clean)
             if gain is not None:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from unshaken import draws
+
 BATCH_NORM_POLICIES = ("batch", "running", "update")
 
 
@@ -125,24 +127,25 @@ def normalization_policy(layers: Sequence[_NormBase], policy: str) -> Iterator[N
     ``"batch"`` normalizes with the statistics of the batch and moves no running ones,
     ``"running"`` normalizes with the running ones, ``"update"`` is the model's own behavior.
     """
-    momenta = [layer.momentum for layer in layers]
+    hidden: list[tuple[_NormBase, Tensor | None, Tensor | None]] = []
     if policy == "batch":
         for layer in layers:
+            layer.track_running_stats = False
             if isinstance(layer, _InstanceNorm):
                 # It takes its running statistics along whatever the flag says.
-                layer.momentum = 0.0
-            else:
-                layer.track_running_stats = False
+                hidden.append((layer, layer.running_mean, layer.running_var))
+                layer.running_mean = layer.running_var = None
     elif policy == "running":
         for layer in layers:
             layer.training = False
     try:
         yield
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
+        for layer in layers:
             layer.track_running_stats = True
             layer.training = True
-            layer.momentum = momentum
+        for layer, mean, variance in hidden:
+            layer.running_mean, layer.running_var = mean, variance
 
 
 class RandomState:
@@ -152,11 +155,16 @@ class RandomState:
         self.device = device
         self.cpu = torch.get_rng_state()
         self.cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        own = draws.generator()
+        self.shared = None if own is None else (own, own.get_state())
 
     def restore(self) -> None:
         torch.set_rng_state(self.cpu)
         if self.cuda is not None:
             torch.cuda.set_rng_state(self.cuda, self.device)
+        if self.shared is not None:
+            generator, state = self.shared
+            generator.set_state(state)
 
     @contextmanager
     def replayed(self) -> Iterator[None]:

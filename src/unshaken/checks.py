@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -39,11 +39,11 @@ def number(
 
 def integer(value: Any, name: str, *, low: int = 1) -> int:
     """``value`` as an integer >= ``low``."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer >= {low}, got {value!r}")
     if value < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {value}")
-    return value
+    return int(value)
 
 
 def choice(value: Any, name: str, options: tuple[Any, ...]) -> Any:

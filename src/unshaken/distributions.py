@@ -49,10 +49,15 @@ class HardConcrete:
         if self.low >= 0 or self.high <= 1:
             raise ValueError(f"low must be < 0 and high > 1, got low={low!r}, high={high!r}")
 
-    def rsample(self) -> Tensor:
-        """One reparameterized draw, of ``log_alpha``'s shape; draws one uniform number each."""
+    def rsample(self, uniform: Tensor | None = None) -> Tensor:
+        """One reparameterized draw, of ``log_alpha``'s shape.
+
+        Args:
+            uniform: the u of the formula, in [0, 1]; drawn from the global generator unless given.
+        """
         tiny = torch.finfo(self.log_alpha.dtype).eps
-        u = torch.rand_like(self.log_alpha).clamp(tiny, 1 - tiny)
+        u = torch.rand_like(self.log_alpha) if uniform is None else uniform
+        u = u.clamp(tiny, 1 - tiny)
         logit = u.log() - (-u).log1p() + self.log_alpha
         stretched = torch.sigmoid(logit / self.temperature) * (self.high - self.low) + self.low
         return stretched.clamp(0, 1)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from unshaken import checks
-from unshaken.adversaries.base import Penalty
 from unshaken.adversaries.learned import MaskPlayer
 from unshaken.alarm import Alarm
 from unshaken.autograd import BATCH_NORM_POLICIES, hand_out
@@ -58,9 +57,14 @@ class Objective(nn.Module):
         super().__init__()
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-        for term in regularizers:
+        for k, term in enumerate(regularizers):
             if not isinstance(term, Term):
                 raise TypeError(f"regularizers must be unshaken regularizers, got {term!r}")
+            if any(term is other for other in regularizers[:k]):
+                raise ValueError(
+                    f"regularizers must differ, got the same {term.name!r} twice; give it "
+                    "twice the weight instead"
+                )
         if criterion is None:
             criterion = CrossEntropy()
         elif not isinstance(criterion, Divergence):
@@ -74,7 +78,8 @@ class Objective(nn.Module):
         self.alarm = Alarm() if alarm else None
         self.report: dict[str, Tensor] = {}
         """The last call's loss and weighted terms by name, detached scalars."""
-        _name_apart(list(regularizers))
+        self.names = _apart([term.name for term in regularizers])
+        """The terms' names in the report."""
 
     def forward(
         self,
@@ -103,6 +108,10 @@ class Objective(nn.Module):
         checks.inputs(x)
         if not terms:
             return self._plain(x, y)
+        if unlabeled is not None:
+            checks.inputs(unlabeled, "unlabeled")
+        for term in terms:
+            term.check(x if term.labeled or unlabeled is None else unlabeled)
         needs = {term.needs for term in terms if term.labeled or unlabeled is None}
         clean = CleanPass(
             self.model,
@@ -117,22 +126,22 @@ class Objective(nn.Module):
         )
         free = clean
         if unlabeled is not None:
-            checks.inputs(unlabeled, "unlabeled")
             free = CleanPass(self.model, unlabeled, index=index, policy=self.batch_norm)
             free_needs = {term.needs for term in terms if not term.labeled}
             if "logits" in free_needs:
                 free.attach(track_input="linearization" in free_needs)
-        for term in terms:
-            term.check((clean if term.labeled else free).x)
         total: Tensor = self._supervised(clean, terms)
         report = {}
         watching = self.alarm is not None and torch.is_grad_enabled() and self.training
-        for term in terms:
+        if "input-graph" in needs and any(_takes_cross_entropy(term) for term in terms):
+            # Computed with its graph first, it also serves the terms that need it without.
+            clean.input_gradient(CrossEntropy(), create_graph=True)
+        for name, term in zip(self.names, terms, strict=True):
             penalty = term.penalize(clean if term.labeled else free)
-            if watching:
-                self._watch(term, penalty)
+            if watching and self.alarm is not None:
+                self.alarm.watch(name, penalty, self.model)
             value = term.weight * penalty.value.mean()
-            report[term.name] = value.detach()
+            report[name] = value.detach()
             total = total + value
         if watching:
             self._probe(terms, clean, free)
@@ -175,33 +184,25 @@ class Objective(nn.Module):
         if clean.y is None:
             return logits.new_zeros((), dtype=torch.promote_types(logits.dtype, torch.float32))
         target = self.criterion.target(logits, clean.y)
-        if not self._takes_gradient_now(terms, logits):
+        if not self._takes_gradient_now(terms, clean, logits):
             return self.criterion.mean(logits, target)
         values: Tensor = self.criterion(logits, target)
         mean = values.mean()
         # One backward gives the parameters' gradient and g together: no pass is made twice.
         leaves: list[Tensor] = [p for p in self.parameters() if p.requires_grad]
-        leaf = clean.leaf
         found = torch.autograd.grad(
             values.sum(),
-            [*leaves] if leaf is None else [leaf, *leaves],
+            [clean.require_leaf(), *leaves],
             allow_unused=True,
             retain_graph=any(t.needs in ("logits", "linearization") for t in terms),
         )
-        if found[0] is None:
-            raise ValueError(
-                "model gives outputs that do not depend on x through autograd; a regularizer "
-                "needs a model whose input can be differentiated"
-            )
-        clean.keep_gradient(found[0].detach())
-        if leaf is clean.x:
-            leaves, gradients = [clean.x, *leaves], list(found)
-        else:
-            gradients = list(found[1:])
-        return hand_out(mean, leaves, [None if g is None else g / len(values) for g in gradients])
+        clean.keep_gradient(found[0])
+        return hand_out(mean, leaves, [None if g is None else g / len(values) for g in found[1:]])
 
-    def _takes_gradient_now(self, terms: list[Term], logits: Tensor) -> bool:
-        needs = [term.needs for term in terms if term.labeled]
+    def _takes_gradient_now(self, terms: list[Term], clean: CleanPass, logits: Tensor) -> bool:
+        """Whether one backward here, for the loss and g together, saves a later one."""
+        labeled = [term for term in terms if term.labeled]
+        needs = [term.needs for term in labeled]
         half = torch.is_autocast_enabled(logits.device.type) and (
             # Unscaled gradients would underflow in float16; the caller's scaler comes later.
             torch.get_autocast_dtype(logits.device.type) == torch.float16
@@ -209,26 +210,32 @@ class Objective(nn.Module):
         return (
             "input" in needs
             and "input-graph" not in needs
+            and all(_takes_cross_entropy(t) for t in labeled if t.needs == "input")
             and type(self.criterion) is CrossEntropy
+            # An encoder in front of x gets its gradient through an ordinary graph.
+            and not clean.x.requires_grad
             and logits.requires_grad
             and not half
         )
 
-    def _watch(self, term: Term, penalty: Penalty) -> None:
-        if self.alarm is not None:
-            self.alarm.watch(term, penalty)
-
     def _probe(self, terms: list[Term], clean: CleanPass, free: CleanPass) -> None:
         if self.alarm is not None and self.alarm.due():
-            for term in terms:
+            for name, term in zip(self.names, terms, strict=True):
                 if isinstance(term, Regularizer):
-                    self.alarm.probe(term, clean if term.labeled else free)
+                    self.alarm.probe(name, term, clean if term.labeled else free)
 
 
-def _name_apart(terms: list[Term]) -> None:
-    """Two terms of one name become ``name`` and ``name-2``."""
-    seen: dict[str, int] = {"loss": 1}
-    for term in terms:
-        seen[term.name] = seen.get(term.name, 0) + 1
-        if seen[term.name] > 1:
-            term.name = f"{term.name}-{seen[term.name]}"
+def _takes_cross_entropy(term: Term) -> bool:
+    return isinstance(term, Regularizer) and type(term.divergence) is CrossEntropy
+
+
+def _apart(names: list[str]) -> list[str]:
+    """A name that stands twice becomes ``name`` and ``name-2``."""
+    result: list[str] = []
+    for name in names:
+        unique, k = name, 1
+        while unique in result or unique == "loss":
+            k += 1
+            unique = f"{name}-{k}"
+        result.append(unique)
+    return result

@@ -24,6 +24,11 @@ from unshaken.divergences import CrossEntropy, Divergence
 
 Model = Callable[[Tensor], Tensor]
 
+_NO_GRAPH = (
+    "model gives outputs that do not depend on x through autograd; a regularizer needs a model "
+    "whose input can be differentiated"
+)
+
 
 class CleanPass:
     """One batch, the model's outputs for it, and further passes that leave no trace.
@@ -60,6 +65,8 @@ class CleanPass:
         self.y = y
         self.index = index
         self.policy = policy
+        self.made_with = policy
+        """The policy under which the outputs at hand were made."""
         self.mixed = torch.is_autocast_enabled(x.device.type)
         """Whether the caller runs under autocast."""
         self.state: RandomState | None = None
@@ -84,7 +91,16 @@ class CleanPass:
         """The same clean pass for a term whose further passes follow another policy."""
         other = copy(self)
         other.policy = policy
+        if self.layers and (policy == "running") != (self.made_with == "running"):
+            # These outputs were normalized in another way: make them again, with the same draws.
+            other.forget()
         return other
+
+    def forget(self) -> None:
+        """Drop all outputs and gradients, but not the random state."""
+        self.made_with = self.policy
+        self._attached = self._detached = self._full = self._leaf = self._linear = None
+        self._gradients = {}
 
     def run_live(self, *, track_input: bool = False, twice: bool = False) -> Tensor:
         """The caller's own training pass: running statistics move, gradients are recorded.
@@ -92,6 +108,7 @@ class CleanPass:
         With ``track_input`` the outputs can be differentiated in the input, with ``twice`` also a
         second time.
         """
+        self.made_with = "update"
         self.state = RandomState(self.x.device)
         self._leaf = self._new_leaf() if track_input else None
         with ExitStack() as stack:
@@ -157,6 +174,7 @@ class CleanPass:
                 if tangent is not None:
                     inputs = forward_ad.make_dual(leaf, tangent.to(leaf.dtype))
                 outputs = self.again(inputs)
+            _require_graph(outputs)
             self._linear = (leaf, outputs)
             if self._attached is None and not self.mixed:
                 self._detached = outputs.detach()
@@ -202,14 +220,17 @@ class CleanPass:
         self._gradients[key, create_graph] = gradient
         return gradient
 
-    def keep_gradient(self, gradient: Tensor) -> None:
-        """Remember the cross-entropy's input gradient that the caller has computed."""
-        self._gradients["cross-entropy", False] = gradient
-
-    @property
-    def leaf(self) -> Tensor | None:
+    def require_leaf(self) -> Tensor:
         """The input that the live outputs can be differentiated in."""
+        if self._leaf is None:
+            raise RuntimeError("the live pass was made without track_input")
         return self._leaf
+
+    def keep_gradient(self, gradient: Tensor | None) -> None:
+        """Remember the cross-entropy's input gradient that the caller has computed."""
+        if gradient is None:
+            raise ValueError(_NO_GRAPH)
+        self._gradients["cross-entropy", False] = gradient
 
     def _new_leaf(self) -> Tensor:
         return self.x if self.x.requires_grad else self.x.detach().requires_grad_()
@@ -226,20 +247,18 @@ class CleanPass:
 
     def _from_new_pass(self, divergence: Divergence, create_graph: bool) -> Tensor:
         with ExitStack() as stack:
-            leaf = self.full_input if create_graph else self.x.detach()
+            leaf = self.x.detach()
             if create_graph:
+                leaf = self.x.float() if self.mixed else self.x
+                leaf = leaf if leaf.requires_grad else leaf.detach()
                 stack.enter_context(full_precision(leaf.device))
                 stack.enter_context(differentiable_attention())
-            leaf.requires_grad_()
+            leaf = leaf if leaf.requires_grad else leaf.requires_grad_()
             logits = self.again(leaf)
             if self._attached is None and not self.mixed:
                 self._detached = logits.detach()
             total = divergence(logits, divergence.target(logits, self.y)).sum()
-            if not total.requires_grad:
-                raise ValueError(
-                    "model gives outputs that do not depend on x through autograd; a regularizer "
-                    "needs a model whose input can be differentiated"
-                )
+            _require_graph(total)
             (gradient,) = torch.autograd.grad(total, leaf, create_graph=create_graph)
         return gradient
 
@@ -248,8 +267,14 @@ class CleanPass:
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             total = divergence(self.again(leaf), target).sum()
+            _require_graph(total)
             (gradient,) = torch.autograd.grad(total, leaf)
         return gradient
+
+
+def _require_graph(outputs: Tensor) -> None:
+    if not outputs.requires_grad:
+        raise ValueError(_NO_GRAPH)
 
 
 def start(

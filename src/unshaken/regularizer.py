@@ -174,7 +174,10 @@ class Regularizer(Term):
         state = RandomState(clean.x.device)
         try:
             with torch.no_grad():
-                problem = self.problem(clean)
+                # Not even a policy that moves statistics may do so for a comparison.
+                policy = "batch" if self.batch_norm == "update" else self.batch_norm
+                clean = clean.with_policy(policy)
+                problem = Problem(clean, self.perturbation, self.divergence)
                 a = self.adversary.find(problem)
                 rival = self.adversary.rival(problem, a)
                 worst, control = (

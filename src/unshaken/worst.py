@@ -62,9 +62,9 @@ class Worst:
 
     @property
     def perturbed(self) -> Tensor:
-        """The inputs that training evaluates, like x; for VMT moved by one pixel to first order."""
+        """The inputs that training evaluates, like x; for VMT changed by size 1 to first order."""
         if self.infinitesimal:
-            return self.apply()
+            return self.x + self.perturbation.tangent(self.x, self.parameters)
         return self.perturbation(self.x, self.parameters)
 
     def apply(self, degree: float = 1.0, warp: bool = False) -> Tensor:
@@ -76,7 +76,7 @@ class Worst:
         degree = checks.number(degree, "degree")
         if not isinstance(self.perturbation, Movement):
             return self.x + degree * (self.perturbed - self.x)
-        if warp or not self.infinitesimal:
+        if warp or (self.perturbation.warp and not self.infinitesimal):
             return resample(self.x, degree * self.displacement, self.perturbation.padding)
         return self.x + degree * self.perturbation.tangent(self.x, self.coefficients)
 

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from unshaken.divergences import Divergence
@@ -24,6 +23,7 @@ class Problem:
 
     @property
     def x(self) -> Tensor:
+        """The clean inputs as constants."""
         return self.clean.x.detach()
 
     def target(self) -> Tensor:
@@ -72,9 +72,8 @@ class Adversary(nn.Module, ABC):
     def penalty(self, problem: Problem) -> Penalty:
         """The divergence ``(N,)`` under the perturbation found."""
         a = self.find(problem)
-        with torch.no_grad():
-            perturbed = problem.perturbation(problem.x, a)
-        outputs = problem.clean.again(perturbed)
+        # The caller's x, not a constant: where it comes from an encoder, that learns too.
+        outputs = problem.clean.again(problem.perturbation(problem.clean.x, a))
         return Penalty(problem.divergence(outputs, problem.target()), a, outputs)
 
     def rival(self, problem: Problem, a: Tensor) -> Tensor:

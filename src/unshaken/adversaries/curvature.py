@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from unshaken.adversaries.base import Problem
-from unshaken.autograd import flat, full_precision, per_example, safe_norm
+from unshaken.autograd import flat, full_precision
 
 
 def product(problem: Problem, tangent: Tensor, *, exact: bool = False, last: bool = True) -> Tensor:
@@ -58,7 +58,7 @@ def response(problem: Problem, tangent: Tensor) -> Tensor:
         x = clean.full_input
         step = difference_step(x, tangent)
         difference = clean.again(x + step * tangent.to(x.dtype)) - clean.full_logits
-        return difference / per_example(step.flatten(), difference)
+        return difference / step
 
 
 def forward_response(problem: Problem, tangent: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def forward_response(problem: Problem, tangent: Tensor) -> Tensor:
 
 
 def difference_step(x: Tensor, tangent: Tensor) -> Tensor:
-    """Step ξ with ``‖ξ t‖ = ½ √ε · spread``, shaped to multiply the tangent.
+    """Step ξ with ``‖ξ t‖ = ½ √ε · spread`` in the mean over the batch: a scalar.
 
     ε is the rounding unit of the data type and the spread the Euclidean norm of a typical example
     about the batch's mean entry: on rectifier networks of any input scale this balances rounding
@@ -79,6 +79,6 @@ def difference_step(x: Tensor, tangent: Tensor) -> Tensor:
     """
     deviation = (x - x.mean()).square().mean().sqrt()
     spread = torch.where(deviation > 0, deviation, 1) * math.sqrt(x[0].numel())
-    length = safe_norm(flat(tangent))
-    step = 0.5 * math.sqrt(torch.finfo(x.dtype).eps) * spread / torch.where(length > 0, length, 1)
-    return per_example(step, x)
+    # One length for all examples: batch statistics couple them.
+    length = flat(tangent).square().sum(1).mean().sqrt()
+    return 0.5 * math.sqrt(torch.finfo(x.dtype).eps) * spread / torch.where(length > 0, length, 1)

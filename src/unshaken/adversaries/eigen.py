@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unshaken import checks
+from unshaken import checks, draws
 from unshaken.adversaries.base import Adversary, Problem
 from unshaken.adversaries.curvature import response
 from unshaken.autograd import full_precision
@@ -45,14 +45,15 @@ class TopEigenvector(Adversary):
             weighted = torch.stack(
                 [problem.divergence.curvature(logits, r) for r in responses.unbind(1)], 1
             )
-            matrix = responses.flatten(2) @ weighted.flatten(2).transpose(1, 2)
+            shape = (*responses.shape[:2], -1)
+            matrix = responses.reshape(shape) @ weighted.reshape(shape).transpose(1, 2)
             whitener = movement.geometry(x).whitener.to(matrix.dtype)
             matrix = whitener.T @ matrix @ whitener
             # Scaled to 1 so that confident examples keep their direction in float32.
             largest = matrix.abs().amax((1, 2), keepdim=True)
             matrix = torch.nan_to_num(matrix / torch.where(largest > 0, largest, 1))
             top = torch.linalg.eigh((matrix + matrix.transpose(1, 2)) / 2).eigenvectors[..., -1]
-            sign = 1 - 2 * torch.randint(0, 2, (len(x), 1), device=x.device).to(top.dtype)
+            sign = torch.where(draws.uniform((len(x), 1), x.dtype, x.device) < 0.5, -1, 1)
             return movement.from_unit(x, self.radius * sign * top)
 
     def _by_fields(self, problem: Problem, movement: Movement, x: Tensor, fields: int) -> Tensor:
@@ -67,7 +68,7 @@ class TopEigenvector(Adversary):
         """The same from one input gradient for each output."""
         leaf, outputs = problem.clean.linearization()
         with torch.enable_grad():
-            sums = outputs.flatten(1).sum(0).unbind()
+            sums = outputs.reshape(len(x), -1).sum(0).unbind()
         found = [
             movement.pull_back(x, torch.autograd.grad(total, leaf, retain_graph=True)[0])
             for total in sums

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unshaken import checks
+from unshaken import checks, draws
 from unshaken.adversaries.base import Adversary, Penalty, Problem
 from unshaken.autograd import full_precision, normalize, per_example, safe_norm
 from unshaken.divergences import Divergence
@@ -48,7 +48,7 @@ class Infinitesimal(Adversary):
 
     def penalty(self, problem: Problem) -> Penalty:
         g = problem.input_gradient(create_graph=True)
-        x = problem.x.to(g.dtype)
+        x = problem.clean.x.to(g.dtype)
         with full_precision(x.device):
             used = self._treated(g)
             s = problem.perturbation.pull_back(x, used)
@@ -56,7 +56,7 @@ class Infinitesimal(Adversary):
                 value, a = self._mixed(problem.perturbation, x, s)
             else:
                 value = problem.perturbation.rate(x, s)
-                a = problem.perturbation.steepest(x, s.detach(), 1.0)
+                a = problem.perturbation.steepest(x.detach(), s.detach(), 1.0)
         return Penalty(value, a, g)
 
     def _treated(self, g: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Infinitesimal(Adversary):
     def _mixed(self, movement: Movement, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. 23: the mixed rate, and the mixed field whose rate it is."""
         families = movement.families()
-        weights = torch.rand(len(families), dtype=s.dtype, device=s.device)
+        weights = draws.common(len(families), s.dtype, s.device)
         weights = weights / weights.sum()
         total = torch.zeros_like(s[:, 0])
         found = []

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unshaken import checks
+from unshaken import checks, draws
 from unshaken.adversaries.base import Adversary, Penalty, Problem
 from unshaken.autograd import flat, reverse_gradient
 from unshaken.distributions import HardConcrete
@@ -42,20 +42,21 @@ class MaskPlayer(Adversary):
                 f"{tuple(problem.x.shape)}, got {tuple(log_alpha.shape)}"
             )
         distribution = HardConcrete(reverse_gradient(log_alpha))
-        z = distribution.rsample()
-        outputs = problem.clean.again(mask(problem.x, z))
+        z = distribution.rsample(_uniform(log_alpha))
+        outputs = problem.clean.again(mask(problem.clean.x, z))
         value = problem.divergence(outputs, problem.target())
         price = mask.price(z, distribution).to(value.dtype)
         return Penalty(value + (price - price.detach()), z.detach(), outputs)
 
     def find(self, problem: Problem) -> Tensor:
         with torch.no_grad():
-            return HardConcrete(self.log_alpha(problem)).rsample()
+            log_alpha = self.log_alpha(problem)
+            return HardConcrete(log_alpha).rsample(_uniform(log_alpha))
 
     def rival(self, problem: Problem, a: Tensor) -> Tensor:
         """The same mask entries, shuffled within each example."""
         rows = flat(a)
-        order = torch.rand(rows.shape, device=a.device).argsort(1)
+        order = draws.uniform(tuple(rows.shape), rows.dtype, a.device).argsort(1)
         return rows.gather(1, order).reshape(a.shape)
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
@@ -102,6 +103,8 @@ class Tabulated(MaskPlayer):
     ) -> None:
         super().__init__()
         self.examples = checks.integer(examples, "examples")
+        if not isinstance(size, Sequence):
+            raise TypeError(f"size must be a sequence of integers, as (28, 28), got {size!r}")
         self.size = tuple(checks.integer(d, "size") for d in size)
         self.learning_rate = checks.number(learning_rate, "learning_rate", low=0.0)
         self.sparse = sparse
@@ -109,13 +112,14 @@ class Tabulated(MaskPlayer):
 
     def log_alpha(self, problem: Problem) -> Tensor:
         index = checks.indices(problem.clean.index, len(problem.x), self.examples)
-        rows = F.embedding(index.to(self.table.device), self.table, sparse=self.sparse)
         shape = _mask(problem.perturbation).shape(problem.x)
-        if rows[0].numel() != torch.Size(shape[1:]).numel():
+        size = shape[2:] or shape[1:]
+        if self.size != size:
             raise ValueError(
-                f"size must be the spatial size of an example, {tuple(problem.x.shape[2:])} for "
-                f"inputs {tuple(problem.x.shape)}, got {self.size}"
+                f"size must be the spatial size of an example, {size} for inputs "
+                f"{tuple(problem.x.shape)}, got {self.size}"
             )
+        rows = F.embedding(index.to(self.table.device), self.table, sparse=self.sparse)
         return rows.reshape(shape)
 
     def extra_repr(self) -> str:
@@ -158,6 +162,10 @@ class SteepestMask(Adversary):
 
     def extra_repr(self) -> str:
         return f"keep={self.keep:g}"
+
+
+def _uniform(log_alpha: Tensor) -> Tensor:
+    return draws.uniform(tuple(log_alpha.shape), log_alpha.dtype, log_alpha.device)
 
 
 def _mask(perturbation: Perturbation) -> Mask:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor, nn
 
-from unshaken import checks
+from unshaken import checks, draws
 from unshaken.autograd import flat, normalize, safe_norm
 
 
@@ -62,8 +61,7 @@ class Ball(Perturbation):
         return radius * (normalize(s) if self.norm == 2 else s.sign())
 
     def random(self, x: Tensor, radius: float) -> Tensor:
-        draw = torch.randn_like(x, memory_format=torch.contiguous_format)
-        return self.steepest(x, draw, radius)
+        return self.steepest(x, draws.normal(tuple(x.shape), x.dtype, x.device), radius)
 
     def rate(self, x: Tensor, s: Tensor) -> Tensor:
         return safe_norm(s) if self.norm == 2 else flat(s).abs().sum(1)

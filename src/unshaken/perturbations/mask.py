@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unshaken import checks
+from unshaken import checks, draws
 from unshaken.autograd import flat
 from unshaken.distributions import HardConcrete
 from unshaken.perturbations.base import Perturbation
@@ -55,7 +55,7 @@ class Mask(Perturbation):
 
     def random(self, x: Tensor, radius: float) -> Tensor:
         """Erase a random ``radius`` share of the entries, the same number in each example."""
-        draw = torch.rand(self.shape(x), dtype=x.dtype, device=x.device)
+        draw = draws.uniform(self.shape(x), x.dtype, x.device)
         return self.steepest(x, draw, radius)
 
     def rate(self, x: Tensor, s: Tensor) -> Tensor:

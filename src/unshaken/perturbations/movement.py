@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unshaken import checks
-from unshaken.autograd import flat, normalize, safe_norm
+from unshaken import checks, draws
+from unshaken.autograd import flat, full_precision, normalize, safe_norm
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.derivative import BORDERS, along_field, momentum
 from unshaken.perturbations.fields.base import Field
@@ -80,7 +80,7 @@ class Movement(Perturbation):
     def displacement(self, x: Tensor, a: Tensor) -> Tensor:
         """``V = Σ_k a_k B_k``: ``(N, n, *size)`` in pixels."""
         basis = self.geometry(x).basis
-        return (a.to(basis.dtype) @ basis).reshape(-1, x.dim() - 2, *x.shape[2:])
+        return _product(a, basis).reshape(-1, x.dim() - 2, *x.shape[2:])
 
     def forward(self, x: Tensor, a: Tensor) -> Tensor:
         if self.warp:
@@ -92,14 +92,14 @@ class Movement(Perturbation):
 
     def pull_back(self, x: Tensor, g: Tensor) -> Tensor:
         basis = self.geometry(x).basis
-        return flat(momentum(x, g, self.border)).to(basis.dtype) @ basis.T
+        return _product(flat(momentum(x, g, self.border)), basis.T)
 
     def steepest(self, x: Tensor, s: Tensor, radius: float) -> Tensor:
         return self.from_unit(x, radius * normalize(self.to_unit(x, s)))
 
     def random(self, x: Tensor, radius: float) -> Tensor:
         whitener = self.geometry(x).whitener
-        draw = torch.randn(len(x), whitener.shape[1], dtype=whitener.dtype, device=x.device)
+        draw = draws.normal((len(x), whitener.shape[1]), whitener.dtype, x.device)
         return self.from_unit(x, radius * normalize(draw))
 
     def rate(self, x: Tensor, s: Tensor) -> Tensor:
@@ -107,11 +107,11 @@ class Movement(Perturbation):
 
     def to_unit(self, x: Tensor, s: Tensor) -> Tensor:
         """A gradient in the coefficients in orthonormal coordinates, ``Wᵀ s``: ``(N, r)``."""
-        return s @ self.geometry(x).whitener
+        return _product(s, self.geometry(x).whitener)
 
     def from_unit(self, x: Tensor, coordinates: Tensor) -> Tensor:
         """Orthonormal coordinates ``(N, r)`` as coefficients ``(N, K)``."""
-        return coordinates @ self.geometry(x).whitener.T
+        return _product(coordinates, self.geometry(x).whitener.T)
 
     def families(self) -> list[Movement]:
         """One movement for each field family by itself, with the same options."""
@@ -153,10 +153,19 @@ class Movement(Perturbation):
         basis = torch.cat(parts).flatten(1)
         positions = basis.shape[1] // len(size)
         values, vectors = torch.linalg.eigh(basis @ basis.T / positions)
-        kept = values > values.max() * 1e-10
+        kept = values > values.amax() * 1e-10 if len(values) else values > 0
         if not bool(kept.any()):
-            raise ValueError(f"{self.fields!r} move nothing on a lattice of size {tuple(size)}")
+            names = ", ".join(repr(field) for field in self.fields)
+            raise ValueError(
+                f"fields must move something, but {names} do not on size {tuple(size)}"
+            )
         whitener = vectors[:, kept] * values[kept].rsqrt()
         return Geometry(
             basis.to(device, dtype), whitener.to(device, dtype), tuple(len(p) for p in parts)
         )
+
+
+def _product(rows: Tensor, matrix: Tensor) -> Tensor:
+    # Under autocast a product in half precision would change the size of the movement.
+    with full_precision(rows.device):
+        return rows.to(matrix.dtype) @ matrix

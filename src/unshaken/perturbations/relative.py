@@ -39,9 +39,11 @@ class Relative(Ball):
 
     def check(self, x: Tensor) -> None:
         try:
-            torch.broadcast_shapes(self.anchor.shape, x.shape[1:])
+            fits = torch.broadcast_shapes(self.anchor.shape, x.shape[1:]) == x.shape[1:]
         except RuntimeError:
+            fits = False
+        if not fits:
             raise ValueError(
                 f"anchor must broadcast to an example of shape {tuple(x.shape[1:])}, "
                 f"got {tuple(self.anchor.shape)}"
-            ) from None
+            )
