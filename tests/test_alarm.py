@@ -176,3 +176,25 @@ def test_every_term_is_watched_by_itself():
     found = train(objective, 10, learn=False)
     assert len(found) == 2
     assert "'entropy'" in found[0] and "'b'" in found[1]
+
+
+def test_vmt_of_a_frozen_model_is_reported():
+    model = networks.convolutional(2, 2).requires_grad_(False)
+    found = train(Objective(model, VMT(fields.Shift())), 40, learn=False)
+    assert len([w for w in found if "The term 'vmt' does nothing" in w]) == 1
+
+
+@pytest.mark.parametrize("make", [AT, VAT], ids=["at", "vat"])
+def test_probes_move_no_statistics_whatever_the_policy(make):
+    """The numbers with an alarm are those without it, under batch_norm="update" too."""
+    results = []
+    for alarm in (True, False):
+        torch.manual_seed(0)
+        model = networks.normalized((6,))
+        objective = Objective(model, make(0.3, batch_norm="update"), alarm=alarm)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AlarmWarning)
+            for _ in range(20):
+                objective(*networks.batch((6,), dtype=torch.float32)).backward()
+        results.append(torch.cat([b.flatten().float() for b in model.buffers()]))
+    assert torch.equal(*results)

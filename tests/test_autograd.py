@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from unshaken import VAT
 from unshaken.autograd import (
     RandomState,
     hand_out,
@@ -152,3 +153,15 @@ def test_random_state_goes_on_after_an_error():
         torch.rand(1)
         raise RuntimeError("inside")
     assert torch.equal(torch.get_rng_state(), now)
+
+
+@pytest.mark.parametrize("count", [5, 8])
+def test_instance_norm_keeps_its_statistics_to_the_bit(count):
+    """A momentum of 0 still rounds, and a NaN would pass: hide the buffers instead."""
+    model = nn.Sequential(nn.InstanceNorm2d(4, track_running_stats=True), nn.Flatten())
+    model(torch.randn(count, 4, 5, 5))
+    before = [b.clone() for b in model.buffers()]
+    for _ in range(5):
+        VAT(1.0)(model, 3 + torch.randn(count, 4, 5, 5))
+    assert all(torch.equal(a, b) for a, b in zip(before, model.buffers(), strict=True))
+    assert model[0].training and model[0].track_running_stats and model[0].momentum == 0.1

@@ -119,35 +119,6 @@ def test_backward_twice_is_refused(names):
         loss.backward()
 
 
-@pytest.mark.parametrize("name", ["at-l2", "mat", "vat-difference", "xat-steepest"])
-def test_an_encoder_before_the_model_learns_from_the_loss(name):
-    """x may be an embedding that requires gradients: they flow on, through the handed-out loss."""
-    encoder = nn.Conv2d(1, 2, 3, padding=1).double()
-    model = networks.convolutional(2, 2).double()
-    raw, y = networks.batch((1, 5, 7))
-    objective = Objective(model, CONTRACTS[name].make(SHAPE).double())
-    x = encoder(raw)
-    loss = loss_of(objective, x, y)
-    (5 * loss).backward()
-    expected = torch.autograd.grad(
-        5 * F.cross_entropy(model(encoder(raw)), y), list(encoder.parameters())
-    )
-    found = [p.grad for p in encoder.parameters()]
-    for got, want in zip(found, expected, strict=True):
-        assert got is not None
-        assert float((got * want).sum()) > 0.5 * float(want.square().sum())
-
-
-def test_a_leaf_input_receives_its_gradient():
-    model = networks.mlp((6,)).double()
-    x, y = networks.batch((6,))
-    x.requires_grad_()
-    (3 * Objective(model, AT(0.3))(x, y)).backward()
-    assert x.grad is not None
-    (expected,) = torch.autograd.grad(3 * F.cross_entropy(model(x), y), x)
-    assert float(networks.cosine(x.grad, expected).min()) > 0.5
-
-
 def test_float16_leaves_small_gradients_to_the_scaler():
     """Taken before the scaler's factor they would underflow: so they are not taken early."""
     model = networks.mlp((6,))

@@ -226,3 +226,8 @@ def test_no_check_is_an_assertion():
     for file in files:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         assert not [node for node in ast.walk(tree) if isinstance(node, ast.Assert)], file
+
+
+def test_integers_of_numpy_are_integers():
+    assert masks.Table(np.int64(9), (np.int32(5), 7)).table.shape == (9, 35)
+    assert VAT(1.0, steps=np.int64(2)).adversary.steps == 2

@@ -155,3 +155,10 @@ def test_checks_cost_little_of_a_step():
     share = statistics.median(checking) / statistics.median(steps)
     print(f"checks: {share:.3%} of a step")
     assert share < 0.05
+
+
+def test_the_order_of_terms_costs_nothing():
+    def penalty():
+        return Regularizer(Additive(2), Infinitesimal(), CrossEntropy())
+
+    assert passes(AT(0.3), penalty())[0] == passes(penalty(), AT(0.3))[0] == (3, 3, 3)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tests import networks
 from tests.contracts import CONTRACTS, SHAPES, call
-from unshaken import AT, VAT, VMT, Objective, Random, fields
+from unshaken import AT, MVAT, VAT, VMT, XVAT, Objective, Random, fields, masks
 from unshaken.perturbations import Additive
 
 SHAPE = SHAPES["image"]
@@ -274,3 +274,20 @@ def test_attention_can_be_differentiated_twice():
     ):
         loss.backward()
     assert all(bool(torch.isfinite(p.grad).all()) for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: VAT(0.3),
+        lambda: VAT(0.3, direction="exact"),
+        lambda: MVAT(fields.Affine(), radius=0.5),
+        lambda: XVAT(masks.Steepest(0.5)),
+    ],
+    ids=["vat", "vat-exact", "mvat", "xvat-steepest"],
+)
+def test_label_free_terms_name_outputs_without_an_input_gradient(make):
+    model = networks.convolutional(2, 2).double()
+    x, _ = networks.batch(SHAPE)
+    with pytest.raises(ValueError, match=r"model gives outputs that do not depend on x"):
+        make()(lambda z: model(z).detach(), x)

@@ -5,8 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from tests import networks
-from unshaken import AT, MAT, VAT, VMT, XVAT, ClassBalance, Random, fields, masks
-from unshaken.perturbations import Movement
+from unshaken import AT, MAT, VAT, VMT, XVAT, ClassBalance, Random, Regularizer, fields, masks
+from unshaken.adversaries import Infinitesimal, SteepestStep
+from unshaken.divergences import CrossEntropy
+from unshaken.perturbations import Additive, Movement, Relative
 from unshaken.perturbations.warp import warp
 
 SHAPE = (2, 6, 8)
@@ -124,3 +126,21 @@ def test_parameters_gradients_stay_as_they_are():
         worst = term.worst(model, x, y if term.labeled else None)
         assert not worst.value.requires_grad and not worst.perturbed.requires_grad
     assert all(bool((p.grad == 1).all()) for p in model.parameters())
+
+
+@pytest.mark.parametrize("perturbation", [Additive(2), Relative(2)], ids=repr)
+def test_the_rate_of_noise_can_be_looked_at(perturbation):
+    model = networks.mlp((6,)).double()
+    x, y = networks.batch((6,))
+    worst = Regularizer(perturbation, Infinitesimal(), CrossEntropy()).worst(model, x, y)
+    expected = x + perturbation.tangent(x, worst.parameters)
+    torch.testing.assert_close(worst.perturbed, expected)
+    torch.testing.assert_close(worst.apply(0.5), (x + expected) / 2)
+
+
+def test_a_finite_first_order_movement_is_shown_as_it_was_used():
+    model = networks.convolutional(2, 2).double()
+    x, y = networks.batch(SHAPE)
+    movement = Movement(fields.Affine(), warp=False)
+    worst = Regularizer(movement, SteepestStep(0.7), CrossEntropy()).worst(model, x, y)
+    torch.testing.assert_close(worst.apply(0.7), worst.perturbed)

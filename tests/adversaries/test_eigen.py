@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from tests import naive, networks, references
 from unshaken import Regularizer, fields
@@ -94,3 +95,19 @@ def test_constant_images_change_nothing():
     worst = Regularizer(Movement(fields.Affine()), TopEigenvector(1.0), KL()).worst(model, x)
     assert bool(torch.isfinite(worst.parameters).all())
     assert float(worst.value.abs().max()) < 1e-12
+
+
+def test_a_regression_with_one_output_without_an_axis():
+    class Squeezed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = networks.convolutional(2, 2, classes=1).double()
+
+        def forward(self, x):
+            return self.model(x).squeeze(1)
+
+    x, _ = networks.batch(SHAPE)
+    worst = Regularizer(Movement(fields.Affine()), TopEigenvector(0.5), SquaredError()).worst(
+        Squeezed(), x
+    )
+    assert bool((worst.value > 0).all())

@@ -173,3 +173,16 @@ MISTAKES = {
 def test_mistakes_are_named(call, error, sentence):
     with pytest.raises(error, match=sentence):
         call()
+
+
+@pytest.mark.parametrize("size", [(7, 5), (35,), (5, 7, 1)])
+def test_a_table_of_another_shape_with_as_many_entries_is_refused(size):
+    model = networks.convolutional(2, 2)
+    x, _ = networks.batch((2, 5, 7), dtype=torch.float32)
+    with pytest.raises(ValueError, match=r"size must be the spatial size .*\(5, 7\)"):
+        XVAT(masks.Table(9, size))(model, x, index=torch.arange(4))
+
+
+def test_a_size_that_is_no_sequence_is_named():
+    with pytest.raises(TypeError, match=r"size must be"):
+        masks.Table(9, 35)

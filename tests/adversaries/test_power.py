@@ -81,3 +81,16 @@ def test_constant_outputs_leave_a_zero_perturbation():
         )
         assert not worst.parameters.any()
         assert not worst.value.any()
+
+
+def test_difference_and_exact_agree_for_movements_in_train_mode():
+    """Batch statistics couple the examples: one step length must serve them all."""
+    model = networks.normalized((2, 5, 7)).double().train()
+    x, _ = networks.batch((2, 5, 7), count=8)
+    x = x * torch.linspace(0.2, 3, 8, dtype=torch.float64).reshape(-1, 1, 1, 1)
+    directions = []
+    for direction in ("difference", "exact"):
+        torch.manual_seed(1)
+        term = Regularizer(Movement(fields.Affine()), PowerIteration(0.5, 1, direction), KL())
+        directions.append(term.worst(model, x).displacement)
+    assert float(networks.cosine(*directions).min()) > 1 - 1e-6

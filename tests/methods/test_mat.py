@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from tests import networks, references
-from unshaken import MAT, MVAT, fields
+from unshaken import MAT, MVAT, Random, fields
+from unshaken.perturbations import Movement
 from unshaken.perturbations.warp import warp
 
 FAMILIES = {
@@ -138,3 +139,30 @@ def test_joint_families_and_paddings():
         for padding in ("border", "zeros", "reflection")
     }
     assert len(set(values.values())) == 3
+
+
+@pytest.mark.parametrize("make", [MAT, MVAT], ids=["mat", "mvat"])
+def test_the_radius_is_kept_under_autocast(make):
+    model = networks.convolutional(2, 2)
+    x, y = networks.batch(SHAPE, dtype=torch.float32)
+    term = (
+        make(fields.Affine(), radius=0.5)
+        if make is MAT
+        else make(fields.Affine(), radius=0.5, steps=2)
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        worst = term.worst(model, x, y if term.labeled else None)
+    field = term.perturbation.displacement(x, worst.parameters.float())
+    rms = field.square().sum(1).flatten(1).mean(1).sqrt()
+    torch.testing.assert_close(rms, torch.full_like(rms, 0.5), rtol=1e-4, atol=0)
+
+
+def test_random_movements_keep_the_radius_under_autocast():
+    x, _ = networks.batch(SHAPE, dtype=torch.float32)
+    movement = Movement(fields.Affine())
+    with torch.autocast("cpu", torch.bfloat16):
+        worst = Random(movement, 0.5).worst(networks.convolutional(2, 2), x)
+    rms = (
+        movement.displacement(x, worst.parameters.float()).square().sum(1).flatten(1).mean(1).sqrt()
+    )
+    torch.testing.assert_close(rms, torch.full_like(rms, 0.5), rtol=1e-4, atol=0)

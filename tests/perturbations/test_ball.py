@@ -103,3 +103,8 @@ def test_an_anchor_must_be_finite_and_fit():
 def test_the_anchor_follows_the_inputs_type():
     x = torch.randn(2, 4, dtype=torch.float64)
     assert Relative(2, anchor=0.5)(x, x).dtype == torch.float64
+
+
+def test_an_anchor_must_not_enlarge_an_example():
+    with pytest.raises(ValueError, match=r"anchor must broadcast to .*\(3, 4\), got \(5, 3, 4\)"):
+        Relative(2, anchor=torch.zeros(5, 3, 4)).check(torch.zeros(1, 3, 4))
