@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import joblib
-
 from unshaken.comparison import gallery
+from unshaken.comparison.checking import check, described, identity
 from unshaken.comparison.environment import environment
+from unshaken.comparison.folder import ComparisonFolder, write_json, write_record
 from unshaken.comparison.protocol import Protocol
-from unshaken.comparison.report import write_report
-from unshaken.comparison.single import run
+from unshaken.comparison.single import Loader, Settings
 from unshaken.comparison.statistics import rows
-from unshaken.methods import catalog
-from unshaken.training import Interrupted, NonFiniteError
+from unshaken.comparison.workers import Outcome, Task, outcomes
+from unshaken.data import Dataset
+from unshaken.training import Interrupted
 
-Settings = Mapping[str, Mapping[str, float]]
-Report = Callable[[dict[str, Any], int, int], None]
+Report = Callable[[Mapping[str, Any], int, int], None]
+
+MEASURED = (
+    "CPU time of the training steps alone (on a GPU their wall time), median over the blocks of "
+    "16 steps of a run; a ratio divides by the baseline's run of the same seed; medians over seeds"
+)
+
+
+class Stopped(RuntimeError):
+    """A signal ended a comparison; what is finished is kept.
+
+    Attributes:
+        exit_code: 128 + the signal's number.
+    """
+
+    def __init__(self, received: signal.Signals, done: int, total: int) -> None:
+        super().__init__(
+            f"stopped by {received.name}: {done} of {total} runs are finished and kept; the same "
+            "command does the rest"
+        )
+        self.exit_code = 128 + int(received)
+
+
+@dataclass
+class Comparison:
+    """What a comparison gave.
+
+    Attributes:
+        summary: what ``summary.json`` holds.
+        lost: runs without a record, each with its reason; the next call tries them again.
+    """
+
+    summary: dict[str, Any]
+    lost: list[Outcome] = field(default_factory=list)
 
 
 def compare(
@@ -33,13 +66,17 @@ def compare(
     jobs: int = 1,
     threads: int | None = 1,
     finished: Report | None = None,
-) -> dict[str, Any]:
+    load: Loader | None = None,
+) -> Comparison:
     """Train every method with every seed and write ``summary.json`` and ``report.html``.
 
     Each finished run is one file ``out/runs/METHOD/seed-S.json``, written whole or not at all: a
     call that is interrupted, on purpose or not, loses the runs under way and a second call does
-    the rest. A run counts as finished only for the same protocol and settings. A run whose loss
-    is not finite is kept as a failure of its method and does not stop the others.
+    the rest. A run counts as finished only for the same protocol, data and settings. A run whose
+    loss is not finite is kept as a failure of its method; one that is lost (its process was
+    killed, or an error came) is left to the next call. Neither stops the others.
+
+    The numbers do not depend on ``jobs`` or on the order.
 
     Args:
         protocol: what all methods share.
@@ -48,53 +85,86 @@ def compare(
         out: the comparison's folder.
         settings: overrides of method settings, by method.
         jobs: processes at a time.
-        threads: threads of PyTorch in each; None leaves them.
+        threads: threads of PyTorch in each; None for one where the network is small.
         finished: called with each record, how many runs are done, and how many there are.
+        load: where this process takes the data from.
 
-    Returns:
-        The summary that is written.
+    Raises:
+        ValueError, TypeError: a name, a setting, the data or the folder is not what it should be.
+        Stopped: a signal came.
     """
-    given = settings or {}
-    # All mistakes in names and settings come to light before the first run.
-    wanted = {
-        method: protocol.fingerprint(
-            method, catalog.settings_for(method, {**protocol.methods, **given})
-        )
-        for method in methods
+    if not methods or not seeds:
+        raise ValueError(f"methods and seeds must not be empty, got {methods!r} and {seeds!r}")
+    with closing(ComparisonFolder(out)) as folder:
+        load = load or Loader()
+        dataset = load(protocol, seeds[0])
+        used = check(protocol, methods, settings or {}, dataset, seeds[0])
+        content = identity(dataset, protocol.data)
+        prints = {m: protocol.fingerprint(m, used[m], content) for m in methods}
+        records: list[dict[str, Any]] = []
+        tasks: list[Task] = []
+        for seed in seeds:
+            for method in methods:
+                record = folder.finished(method, seed, prints[method])
+                if record is not None:
+                    records.append(record)
+                    continue
+                pictures = folder.pictures if seed == seeds[0] else None
+                tasks.append(Task(protocol, method, seed, settings or {}, pictures, threads))
+        total, lost = len(records) + len(tasks), []
+        try:
+            with closing(outcomes(tasks, jobs, load)) as coming:
+                for outcome in coming:
+                    if outcome.record is None:
+                        lost.append(outcome)
+                        shown: Mapping[str, Any] = _failure(outcome)
+                    else:
+                        method, seed = outcome.task.method, outcome.task.seed
+                        shown = {**outcome.record, "fingerprint": prints[method]}
+                        write_record(folder.run(method, seed), shown)
+                        records.append(dict(shown))
+                    if finished is not None:
+                        finished(shown, len(records), total)
+        except (KeyboardInterrupt, Interrupted) as stop:
+            received = stop.signal if isinstance(stop, Interrupted) else signal.SIGINT
+            raise Stopped(received, len(records), total) from stop
+        finally:
+            folder.clean()
+        every = [*records, *map(_failure, lost)]
+        summary = summarize(protocol, dataset, methods, every, out, jobs, threads)
+        return Comparison(summary, lost)
+
+
+def _failure(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "method": outcome.task.method,
+        "seed": outcome.task.seed,
+        "failed": outcome.lost,
+        "history": [],
     }
-    records: list[dict[str, Any]] = []
-    missing: list[tuple[str, int]] = []
-    for seed in seeds:
-        for method in methods:
-            record = _read(_path(out, method, seed))
-            if record is not None and record.get("fingerprint") == wanted[method]:
-                records.append(record)
-            else:
-                missing.append((method, seed))
-    total = len(records) + len(missing)
-    for method, seed in missing:
-        _path(out, method, seed).parent.mkdir(parents=True, exist_ok=True)
-    for record in _runs(protocol, missing, given, out, jobs, threads, wanted, seeds[0]):
-        records.append(record)
-        if finished is not None:
-            finished(record, len(records), total)
-    return summarize(protocol, methods, records, out, jobs)
 
 
 def summarize(
     protocol: Protocol,
+    dataset: Dataset,
     methods: Sequence[str],
-    records: Sequence[dict[str, Any]],
+    records: Sequence[Mapping[str, Any]],
     out: Path,
     jobs: int = 1,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Write ``summary.json`` and ``report.html`` for finished runs, and return the summary."""
+    # Imported here: the report brings Matplotlib, for which no process that trains should wait.
+    from unshaken.comparison.report import write_report
+
     order = {method: k for k, method in enumerate(methods)}
     ordered = sorted(records, key=lambda r: (order[r["method"]], r["seed"]))
+    table = rows(ordered, methods)
+    runs = [r["provenance"] for r in ordered if "provenance" in r]
     summary = {
-        "rows": rows(ordered, methods),
+        "rows": table,
         "baseline": "baseline",
-        "data": {"name": protocol.data, "labels": protocol.labels, "augmentation": "none"},
+        "data": dict(described(dataset, protocol)),
         "protocol": {
             "network": dict(protocol.network),
             "training": dict(protocol.training),
@@ -102,93 +172,17 @@ def summarize(
             "judged on": protocol.judge,
             "normalization": protocol.normalize or "the data's default",
             "settings": protocol.note,
+            "seconds per step": MEASURED,
         },
-        "environment": environment(jobs),
+        "environment": environment(jobs, threads, runs),
     }
-    _write(out / "summary.json", summary)
+    write_json(out / "summary.json", summary)
     write_report(
         out / "report.html",
         summary,
         ordered,
         gallery.panels(out / "pictures" / "panels", methods),
         gallery.boundaries(out / "pictures" / "boundaries", methods),
+        [f"{row['method']} failed with {failure}" for row in table for failure in row["failures"]],
     )
     return summary
-
-
-def _runs(
-    protocol: Protocol,
-    missing: Sequence[tuple[str, int]],
-    settings: Settings,
-    out: Path,
-    jobs: int,
-    threads: int | None,
-    fingerprints: Mapping[str, str],
-    pictured: int,
-) -> Iterator[dict[str, Any]]:
-    tasks = (
-        joblib.delayed(_one)(
-            protocol,
-            method,
-            seed,
-            settings,
-            _path(out, method, seed),
-            out / "pictures" if seed == pictured else None,
-            threads,
-            fingerprints[method],
-        )
-        for method, seed in missing
-    )
-    jobs = max(1, min(jobs, len(missing)))
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-    for record in parallel(tasks):
-        if record is None:
-            raise KeyboardInterrupt
-        yield record
-
-
-def _one(
-    protocol: Protocol,
-    method: str,
-    seed: int,
-    settings: Settings,
-    path: Path,
-    pictures: Path | None,
-    threads: int | None,
-    fingerprint: str,
-) -> dict[str, Any] | None:
-    """One run in a process of its own; None where it was interrupted."""
-    try:
-        record = run(protocol, method, seed, settings, pictures=pictures, threads=threads)
-    except Interrupted:
-        return None
-    except NonFiniteError as error:
-        record = {
-            "method": method,
-            "seed": seed,
-            "failed": str(error),
-            "fingerprint": fingerprint,
-            "history": [],
-        }
-    _write(path, record)
-    return record
-
-
-def _path(out: Path, method: str, seed: int) -> Path:
-    return out / "runs" / method / f"seed-{seed}.json"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """A record, or None where there is none that can be read."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and "method" in found else None
-
-
-def _write(path: Path, value: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=1, allow_nan=False), "utf-8")
-    partial.replace(path)

@@ -66,9 +66,25 @@ def _arrays(worst: Worst) -> dict[str, Any]:
 
 
 class BoundarySnapshots:
-    """The probability of class 1 on a grid of the plane, at every evaluation."""
+    """The probability of class 1 on a grid of the plane, at every evaluation.
 
-    def __init__(self, dataset: Dataset, split: Split) -> None:
+    Args:
+        method: whose boundary it is.
+        dataset: data in a plane.
+        split: which of them are shown as labeled and unlabeled.
+        path: where it is kept after each evaluation, for a run that may be resumed.
+        resume: whether to go on from what ``path`` holds.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        dataset: Dataset,
+        split: Split,
+        path: Path | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.method, self.path = method, path
         plane = dataset.plane
         if plane is None:
             raise ValueError(f"{dataset.name} does not lie in a plane")
@@ -83,18 +99,31 @@ class BoundarySnapshots:
         self.inputs = grid @ plane
         self.steps: list[int] = []
         self.found: list[np.ndarray[Any, Any]] = []
+        if path is not None and resume:
+            self._recall(path)
 
     def __call__(self, model: nn.Module, step: int) -> None:
         first = next(model.parameters())
         with torch.no_grad():
             p = model(self.inputs.to(first)).softmax(1)[:, 1]
+        # A resumed run may look at a moment again that an earlier process saw.
+        while self.steps and self.steps[-1] >= step:
+            self.steps.pop()
+            self.found.pop()
         self.steps.append(step)
         self.found.append(p.reshape(_GRID, _GRID).float().cpu().numpy())
+        if self.path is not None:
+            save(self.path, self.arrays())
 
-    def arrays(self, method: str) -> dict[str, Any]:
+    def _recall(self, path: Path) -> None:
+        for arrays in _load(path.parent, [path.stem]):
+            self.steps = arrays["steps"].tolist()
+            self.found = list(arrays["probabilities"])
+
+    def arrays(self) -> dict[str, Any]:
         """All of it by name."""
         return {
-            "method": method,
+            "method": self.method,
             "steps": np.array(self.steps),
             "probabilities": np.stack(self.found),
             "extent": np.array(self.extent),

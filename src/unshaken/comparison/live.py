@@ -15,23 +15,22 @@ from rich.table import Table
 class Live:
     """A bar with the last result on a terminal, a line for each result on a pipe."""
 
-    def __init__(self, total: int, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True)
         self._quiet = quiet
         self._bar: Progress | None = None
-        self._total = total
 
     def __enter__(self) -> Live:
         if self._console.is_terminal and not self._quiet:
             self._bar = Progress(
-                BarColumn(),
+                BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[last]}"),
                 console=self._console,
             )
             self._bar.start()
-            self._task = self._bar.add_task("", total=self._total, last="")
+            self._task = self._bar.add_task("", total=None, last="starting")
         return self
 
     def finished(self, record: Mapping[str, Any], done: int, total: int) -> None:
@@ -41,7 +40,7 @@ class Live:
         text = f"{record['method']}, seed {record['seed']}: "
         text += "failed" if record.get("failed") else f"{record['error']:.2f} %"
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, last=text)
+            self._bar.update(self._task, completed=done, total=total, last=text)
         else:
             print(f"[{done}/{total}] {text}", file=sys.stderr, flush=True)
 
@@ -56,28 +55,38 @@ class Live:
 
 
 def print_table(summary: Mapping[str, Any]) -> None:
-    """The rows of a summary as a table, best first."""
-    table = Table(title=None)
-    for name in ("method", "error %", "− baseline", "p", "step ÷ baseline", "seeds"):
-        table.add_column(name, justify="left" if name == "method" else "right")
+    """The rows of a summary as a table, best first; columns that nobody fills are left out."""
+    names = ("method", "error %", "− baseline", "p", "cost", "seeds")
     rows = sorted(
         summary["rows"],
         key=lambda row: float("inf") if row["error_mean"] is None else row["error_mean"],
     )
-    for row in rows:
-        table.add_row(
+    cells = [
+        (
             row["method"],
-            _pm(row["error_mean"], row["error_sem"]),
+            _pm(row["error_mean"], row["error_sem"]) or "failed",
             _pm(row["difference_mean"], row["difference_sem"], sign="+"),
             "" if row["p_value"] is None else f"{row['p_value']:.2g}",
-            "" if row["cost_ratio"] is None else f"{row['cost_ratio']:.2f}",
+            "" if row["cost_ratio"] is None else f"{row['cost_ratio']:.2f} ×",
             str(len(row["errors"])),
         )
-    Console().print(table)
+        for row in rows
+    ]
+    table = Table()
+    shown = [k for k in range(len(names)) if any(row[k] for row in cells)]
+    for k in shown:
+        table.add_column(names[k], justify="right" if k else "left", no_wrap=True)
+    for row in cells:
+        table.add_row(*(row[k] for k in shown))
+    # In a pipe nothing is cut off, however long the names are.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    for row in rows:
+        for failure in row["failures"]:
+            print(f"{row['method']}, {failure}")
 
 
 def _pm(mean: float | None, error: float | None, sign: str = "") -> str:
     if mean is None:
         return ""
-    text = f"{mean:{sign}.2f}"
+    text = f"{mean:{sign}.2f}".replace("-", "−")
     return text if error is None else f"{text} ± {error:.2f}"

@@ -23,6 +23,7 @@ from unshaken.methods import catalog
 from unshaken.objective import Objective
 from unshaken.regularizer import Term
 from unshaken.training import Progress, train
+from unshaken.training.checkpoint import checkpoints
 
 SHOWN = 6
 """Examples in the pictures of worst perturbations."""
@@ -34,9 +35,14 @@ Settings = Mapping[str, Mapping[str, float]]
 
 
 class Loader:
-    """Loads data and remembers the last set: runs of one seed share it, whatever the method."""
+    """Loads data and remembers the last set: runs of one seed share it, whatever the method.
 
-    def __init__(self) -> None:
+    Args:
+        download: whether to fetch published files that are missing.
+    """
+
+    def __init__(self, *, download: bool = False) -> None:
+        self._download = download
         self._key: tuple[object, ...] = ()
         self._found: Dataset | None = None
 
@@ -45,7 +51,12 @@ class Loader:
         key = (protocol.data, seed, protocol.normalize)
         if self._found is None or key != self._key:
             self._found = None  # two sets at once may be more than the memory holds
-            self._found = data.load(protocol.data, seed=seed, normalize=protocol.normalize)
+            self._found = data.load(
+                protocol.data,
+                seed=seed,
+                normalize=protocol.normalize,
+                download=self._download,
+            )
             self._key = key
         return self._found
 
@@ -135,7 +146,13 @@ def run(
     measure = evaluation(prepared, protocol.judge)
     boundary = None
     if pictures is not None and prepared.dataset.plane is not None:
-        boundary = gallery.BoundarySnapshots(prepared.dataset, prepared.chosen)
+        boundary = gallery.BoundarySnapshots(
+            method,
+            prepared.dataset,
+            prepared.chosen,
+            None if out is None else pictures / "boundaries" / f"{method}.npz",
+            resume and out is not None and bool(checkpoints(out / "checkpoints")),
+        )
         measure.snapshots.append(boundary)
     with (
         _threads(threads, prepared.objective.model),
@@ -196,8 +213,8 @@ def _keep_pictures(
     model: nn.Module,
     boundary: gallery.BoundarySnapshots | None,
 ) -> None:
-    if boundary is not None:
-        gallery.save(folder / "boundaries" / f"{method}.npz", boundary.arrays(method))
+    if boundary is not None and boundary.steps:
+        gallery.save(folder / "boundaries" / f"{method}.npz", boundary.arrays())
     if not prepared.dataset.size:
         return
     # Training examples, because a mask table has rows for no others.

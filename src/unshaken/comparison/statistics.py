@@ -7,13 +7,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy import stats
-
 Record = Mapping[str, Any]
+
+_ROUNDING = 1e-9
+"""Spread, relative to the values, that rounding alone can make of equal differences."""
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """The mean, and its standard error where there are at least two values."""
+    """The mean, and its standard error ``s / √n`` where there are at least two values."""
     if not values:
         return None, None
     if len(values) == 1:
@@ -22,14 +23,23 @@ def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]
 
 
 def paired(values: Sequence[float], baseline: Sequence[float]) -> dict[str, float | None]:
-    """Mean difference, its standard error, and the two-sided p of a paired t-test."""
+    """Mean difference, its standard error, and the two-sided p of a paired t-test.
+
+    ``t = mean / error`` has Student's distribution with n − 1 degrees of freedom. Where all
+    differences are equal there is no spread to judge them by: p is 1 if they are zero, else None.
+    """
     differences = [a - b for a, b in zip(values, baseline, strict=True)]
     mean, error = mean_and_error(differences)
     p = None
-    if error:
-        p = float(stats.ttest_rel(values, baseline).pvalue)
-    elif error == 0 and mean == 0:
-        p = 1.0
+    if mean is not None and error is not None:
+        if error <= _ROUNDING * max(map(abs, (*values, *baseline))):
+            error = 0.0
+            p = 1.0 if abs(mean) <= _ROUNDING * max(map(abs, (*values, *baseline))) else None
+        else:
+            # Imported here: it takes half a second that a run need not wait for.
+            from scipy import special
+
+            p = 2 * float(special.stdtr(len(differences) - 1, -abs(mean / error)))
     return {"difference_mean": mean, "difference_sem": error, "p_value": p}
 
 
@@ -39,46 +49,48 @@ def rows(
     """One row for each method, in their order.
 
     Errors in per cent, listed by increasing seed. Differences from the baseline pair runs of the
-    same seed. ``cost_ratio`` is the median over seeds of the CPU time of a step over the
-    baseline's.
+    same seed. ``cost_ratio`` is the median over seeds of the time of a step over the baseline's.
+    ``failures`` says of each run without a result why.
     """
     done: dict[str, dict[int, Record]] = {method: {} for method in methods}
-    failed: dict[str, list[str]] = {method: [] for method in methods}
+    failed: dict[str, list[tuple[int, str]]] = {method: [] for method in methods}
     for record in records:
         if record.get("failed"):
-            failed[record["method"]].append(f"seed {record['seed']}: {record['failed']}")
+            failed[record["method"]].append((record["seed"], record["failed"]))
         else:
             done[record["method"]][record["seed"]] = record
     base = done.get(baseline, {})
-    table = []
-    for method in methods:
-        runs = dict(sorted(done[method].items()))
-        errors = [float(run["error"]) for run in runs.values()]
-        mean, error = mean_and_error(errors)
-        row: dict[str, Any] = {
-            "method": method,
-            "errors": errors,
-            "seeds": list(runs),
-            "error_mean": mean,
-            "error_sem": error,
-            "difference_mean": None,
-            "difference_sem": None,
-            "p_value": None,
-            "seconds_per_step": _median([float(r["seconds_per_step"]) for r in runs.values()]),
-            "cost_ratio": None,
-            "failures": failed[method],
-        }
-        common = [seed for seed in runs if seed in base]
-        if common:
-            row["cost_ratio"] = _median(
-                [runs[s]["seconds_per_step"] / base[s]["seconds_per_step"] for s in common]
-            )
-            if method != baseline:
-                row.update(
-                    paired([runs[s]["error"] for s in common], [base[s]["error"] for s in common])
-                )
-        table.append(row)
-    return table
+    return [
+        _row(method, dict(sorted(done[method].items())), base, baseline)
+        | {"failures": [f"seed {seed}: {reason}" for seed, reason in sorted(failed[method])]}
+        for method in methods
+    ]
+
+
+def _row(
+    method: str, runs: Mapping[int, Record], base: Mapping[int, Record], baseline: str
+) -> dict[str, Any]:
+    errors = [float(run["error"]) for run in runs.values()]
+    mean, error = mean_and_error(errors)
+    common = [seed for seed in runs if seed in base]
+    difference = paired([], [])
+    if method != baseline:
+        difference = paired([runs[s]["error"] for s in common], [base[s]["error"] for s in common])
+    return {
+        "method": method,
+        "errors": errors,
+        "seeds": list(runs),
+        "error_mean": mean,
+        "error_sem": error,
+        **difference,
+        "seconds_per_step": _median([_seconds(run) for run in runs.values()]),
+        "cost_ratio": _median([_seconds(runs[s]) / _seconds(base[s]) for s in common]),
+    }
+
+
+def _seconds(run: Record) -> float:
+    # A clock too coarse for a very short run may read zero; a ratio has to stay finite.
+    return max(float(run["seconds_per_step"]), 1e-9)
 
 
 def _median(values: Sequence[float]) -> float | None:

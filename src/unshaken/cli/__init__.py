@@ -1,0 +1,5 @@
+"""The command line: ``unshaken COMMAND --option value``."""
+
+from unshaken.cli.program import main
+
+__all__ = ["main"]

@@ -1,0 +1,120 @@
+"""``unshaken compare``: methods × seeds on one data set."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from unshaken.cli.chosen import check_method, protocol_of, settings_of
+
+
+def compare(
+    data: str = "digits",
+    labels: int | None = None,
+    methods: list[str] | None = None,
+    seeds: list[int] | None = None,
+    out: str = "comparison",
+    steps: int | None = None,
+    batch_size: int | None = None,
+    network: str | None = None,
+    training: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
+    normalize: str | None = None,
+    validation: int | None = None,
+    download: bool = False,
+    jobs: int | None = None,
+    threads: int = 1,
+    quiet: bool = False,
+) -> int:
+    """Compare methods on one data set: the same splits, budget and first weights for all.
+
+    A second call with the same options goes on where the first one stopped.
+
+    Args:
+        data: digits, moons, circles, sinusoids, mnist, svhn, cifar10, cifar100; a folder of
+            images, an .npz file, or hub:OWNER/NAME
+        labels: how many labels are shown; as the data's protocol says (or all) unless given
+        methods: names separated by commas or spaces, joined ones as vat+vmt-shift; all unless
+            given, which is every single one that suits the data
+        seeds: how many (5 unless given, the seeds 0 to 4), or which (0,3,7)
+        out: folder for summary.json, report.html and every finished run
+        steps: optimizer steps of each run; as the data's protocol says unless given
+        batch_size: labeled examples in a batch
+        network: mlp, conv_small, conv_large, moons_mlp, or an import path package.module:function
+        training: more of the training, as --training.lr 0.001 --training.ema 0.99
+        settings: settings of methods, as --settings.vat.radius 0.5
+        normalize: none, unit, centered, standard or zca; the data's own unless given
+        validation: hold out so many training examples and measure the errors on them
+        download: fetch published data that are missing
+        jobs: runs at a time; as many as there are cores unless given, one on a GPU
+        threads: threads of PyTorch in each run
+        quiet: show no progress
+    """
+    from unshaken import checks
+
+    checks.integer(threads, "threads")
+    if jobs is not None:
+        checks.integer(jobs, "jobs")
+    named = methods or ["all"]
+    for name in named:
+        if name != "all":
+            check_method("--methods", name)
+    protocol = protocol_of(
+        data,
+        labels=labels,
+        validation=validation,
+        network=network,
+        training=training,
+        normalize=normalize,
+        batch_size=batch_size,
+        steps=steps,
+    )
+
+    from unshaken.comparison.compare import compare as run_all
+    from unshaken.comparison.folder import require_folder
+    from unshaken.comparison.live import Live, print_table
+    from unshaken.comparison.single import Loader
+    from unshaken.methods import catalog
+
+    require_folder(Path(out))
+    numbers = seeds or list(range(5))
+    load = Loader(download=download)
+    chosen = named
+    if "all" in named:
+        size = load(protocol, numbers[0]).size
+        at, rest = named.index("all"), [name for name in named if name != "all"]
+        every = [name for name in catalog.names_for(size) if name not in rest]
+        chosen = rest[:at] + every + rest[at:]
+    with Live(quiet=quiet) as live:
+        result = run_all(
+            protocol,
+            chosen,
+            numbers,
+            Path(out),
+            settings=settings_of(chosen, settings),
+            jobs=jobs or _jobs(threads),
+            threads=threads,
+            finished=live.finished,
+            load=load,
+        )
+    print_table(result.summary)
+    print(f"report: {Path(out) / 'report.html'}")
+    for outcome in result.lost[:1]:
+        if outcome.defect:
+            print(outcome.defect, file=sys.stderr)
+    if result.lost:
+        print(
+            f"unshaken: error: {len(result.lost)} runs gave no result; the same command tries "
+            "them again",
+            file=sys.stderr,
+        )
+    return 1 if result.lost else 0
+
+
+def _jobs(threads: int) -> int:
+    import joblib
+    import torch
+
+    # joblib's count knows the limits of a container, which the number of cores does not.
+    return 1 if torch.cuda.is_available() else max(1, joblib.cpu_count() // threads)

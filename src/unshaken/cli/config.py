@@ -1,0 +1,51 @@
+"""A config file: options by name, in YAML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from unshaken.cli.values import Mistake, closest
+
+
+def config_word(path: str, known: Sequence[str]) -> str:
+    """The content of a config file as one word of the command line.
+
+    Args:
+        path: the file.
+        known: the names that it may hold.
+
+    Raises:
+        Mistake: the file cannot be read, is no YAML, or names an unknown option.
+    """
+    try:
+        content = yaml.safe_load(Path(path).expanduser().read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise Mistake(f"--config must name a file, but there is no {path!r}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise Mistake(
+            f"--config must name a file that can be read, got {path!r}: {reason}"
+        ) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" in line {mark.line + 1}"
+        what = getattr(error, "problem", None) or "it cannot be read"
+        raise Mistake(f"--config must name a YAML file, got {path!r}: {what}{where}") from error
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise Mistake(
+            f"--config must name a file with options by name, as labels: 100; {path!r} holds "
+            f"{content!r:.60}"
+        )
+    named = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        if name not in known:
+            raise Mistake(f"--config: {path!r} names no option with {key!r}{closest(name, known)}")
+        named[name] = value
+    return f"--config={json.dumps(named, default=str)}"

@@ -1,0 +1,132 @@
+"""The program ``unshaken``: its commands, its help and its exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from unshaken.cli.options import Command, arguments_of, parser_of
+from unshaken.cli.values import Mistake, closest
+
+COMMANDS = ("train", "compare")
+"""Each is a function in the module of its name beside this one."""
+
+FAILED = 1
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit code: 0; 1 where training failed; 2 for a user's mistake; 128 + the number of
+        the signal that stopped it (130 for Ctrl-C).
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        return _say("stopped; what was finished is kept", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away, as head does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except Exception as error:
+        if os.environ.get("UNSHAKEN_DEBUG"):
+            raise
+        return _explain(error)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if "--version" in words:
+        print(f"unshaken {_version()}")
+        return 0
+    name = words[0]
+    if name.startswith("-"):
+        raise Mistake(f"the command comes first, one of {', '.join(COMMANDS)}; got {name!r}")
+    if name not in COMMANDS:
+        raise Mistake(
+            f"there is no command {name!r}{closest(name, COMMANDS)} (commands: "
+            f"{', '.join(COMMANDS)})"
+        )
+    command = _command(name)
+    asked = any(word in ("-h", "--help") for word in words[1:])
+    parser, options = parser_of(command, name, _methods() if asked else "")
+    return command(**arguments_of(parser, options, words[1:]))
+
+
+def _explain(error: Exception) -> int:
+    """One sentence for what a user can mend; a traceback for what only we can."""
+    if isinstance(error, Mistake):
+        return _say(f"error: {error}", USAGE_ERROR)
+
+    from unshaken.comparison.compare import Stopped
+    from unshaken.comparison.mistakes import is_mistake, sentence
+    from unshaken.training import Interrupted, NonFiniteError
+
+    if isinstance(error, Stopped):
+        return _say(str(error), error.exit_code)
+    if isinstance(error, Interrupted):
+        kept = f"; the same command with --resume goes on from {error.checkpoint}"
+        return _say(
+            f"stopped by {error.signal.name} after step {error.step}{kept}", error.exit_code
+        )
+    if not is_mistake(error):
+        raise error
+    code = FAILED if isinstance(error, NonFiniteError) else USAGE_ERROR
+    # The library speaks of its argument, a user of the program has an option.
+    said = sentence(error).replace("pass download=True", "add --download")
+    return _say(f"error: {said}", code)
+
+
+def _say(sentence: str, code: int) -> int:
+    print(f"unshaken: {sentence}", file=sys.stderr)
+    return code
+
+
+def _command(name: str) -> Command:
+    command: Command = getattr(importlib.import_module(f"unshaken.cli.{name}"), name)
+    return command
+
+
+def _help() -> str:
+    lines = ["usage: unshaken COMMAND [--option value ...]", "", "commands:"]
+    for name in COMMANDS:
+        summary = (inspect.getdoc(_command(name)) or "").split("\n\n")[0]
+        lines += _entry(name, " ".join(summary.split()), 12)
+    lines += ["", "  unshaken COMMAND --help lists the options, unshaken --version the version", ""]
+    return "\n".join([*lines, _methods()])
+
+
+def _methods() -> str:
+    """The methods, each with its line and its settings."""
+    from unshaken.methods.catalog import CATALOG
+
+    lines = ["methods, and the settings that they have:"]
+    for name, method in CATALOG.items():
+        settings = "  ".join(f"{key}={value:g}" for key, value in method.settings.items())
+        lines += _entry(name, method.summary, 20)
+        if settings:
+            lines += _entry("", settings, 24)
+    return "\n".join(lines)
+
+
+def _entry(name: str, text: str, width: int) -> list[str]:
+    first = f"  {name}".ljust(width)
+    return textwrap.wrap(text, 79, initial_indent=first, subsequent_indent=" " * width)
+
+
+def _version() -> str:
+    import unshaken
+
+    return unshaken.__version__

@@ -1,0 +1,106 @@
+"""All mistakes in names, settings, data and network come to light before the first run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from unshaken import data
+from unshaken.comparison.protocol import Protocol
+from unshaken.comparison.single import Settings, build_network
+from unshaken.data import Dataset, split
+from unshaken.methods import catalog
+
+
+def check(
+    protocol: Protocol, methods: Sequence[str], settings: Settings, dataset: Dataset, seed: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The settings of every method, by method and part, once all of them can be trained.
+
+    Raises:
+        ValueError, TypeError: a name is unknown, a setting is out of range, the data or the
+            network do not suit a method, or there are too few labels.
+    """
+    config = protocol.config(seed)
+    split(dataset, labels=protocol.labels, validation=protocol.validation, seed=seed)
+    if protocol.judge == "validation" and not protocol.validation:
+        raise ValueError("judge='validation' needs validation >= 1 examples, got 0")
+    shape = catalog.Shape(dataset.channels, dataset.size, 1)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for method in methods:
+        catalog.require_fit(method, dataset.size)
+        used = catalog.settings_for(method, {**protocol.methods, **settings})
+        with torch.random.fork_rng(devices=[]):
+            try:
+                terms = catalog.build(method, shape, used)
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"settings of {method}: {error}") from error
+            if not found or "dropout" in used:
+                _check_network(protocol, used, dataset, config.batch_size)
+        for term in terms:
+            term.check(dataset.x_train[:1])
+        found[method] = used
+    return found
+
+
+def _check_network(protocol: Protocol, settings: Settings, dataset: Dataset, batch: int) -> None:
+    name = protocol.network.get("name")
+    try:
+        model = build_network(protocol, settings, dataset)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"network: {error}") from error
+    x = dataset.x_train[:2]
+    try:
+        with torch.no_grad():
+            outputs = model.eval()(x)
+    except Exception as error:
+        raise ValueError(
+            f"network {name!r} must take inputs of shape {tuple(x.shape)}, but it raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    expected = (len(x), dataset.classes)
+    if not isinstance(outputs, torch.Tensor) or tuple(outputs.shape) != expected:
+        got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise ValueError(
+            f"network {name!r} must give outputs of shape {expected} for inputs of shape "
+            f"{tuple(x.shape)}, got {got}"
+        )
+    flat = any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules())
+    if flat and batch == 1:
+        raise ValueError("batch_size must be at least 2 for a network with batch norm, got 1")
+
+
+def identity(dataset: Dataset, name: str) -> str:
+    """What tells data from other data of the same name.
+
+    Sets that ship or were published are what their name says. Files of the user's own are known
+    by their content, wherever they lie: a changed file is other data.
+    """
+    if name in data.NAMES:
+        return name
+    digest = hashlib.sha256()
+    tensors = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
+    for tensor in (*tensors, dataset.x_unlabeled):
+        if tensor is not None:
+            digest.update(repr((tensor.shape, tensor.dtype)).encode())
+            digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def described(dataset: Dataset, protocol: Protocol) -> Mapping[str, object]:
+    """The data in words, for the summary and the report."""
+    unlabeled = 0 if dataset.x_unlabeled is None else len(dataset.x_unlabeled)
+    return {
+        "name": protocol.data,
+        "labels": protocol.labels,
+        "classes": dataset.classes,
+        "inputs": " × ".join(str(n) for n in dataset.x_train.shape[1:]),
+        "training examples": len(dataset.x_train),
+        "further unlabeled examples": unlabeled or None,
+        "test examples": len(dataset.x_test),
+        "augmentation": "none",
+        **{k: v for k, v in dataset.info.items() if k != "augmentation" and v},
+    }

@@ -1,0 +1,217 @@
+"""Runs in processes of their own, which may die, and never outlive the one that started them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from unshaken.comparison.mistakes import is_mistake, sentence
+from unshaken.comparison.protocol import Protocol
+from unshaken.comparison.single import Loader, run
+from unshaken.training import Interrupted, NonFiniteError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a comparison."""
+
+    protocol: Protocol
+    method: str
+    seed: int
+    settings: Mapping[str, Mapping[str, float]]
+    pictures: Path | None
+    threads: int | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        task: the run.
+        record: its record, also where its loss was not finite; None where it gave none.
+        lost: why there is no record, in one sentence.
+        defect: the traceback, where the reason is no mistake of the user's.
+    """
+
+    task: Task
+    record: dict[str, Any] | None = None
+    lost: str = ""
+    defect: str = ""
+
+
+def outcomes(tasks: Sequence[Task], jobs: int, load: Loader) -> Generator[Outcome, None, None]:
+    """Do the runs, ``jobs`` at a time; each outcome comes as soon as it is known.
+
+    One at a time run in this process. Closing the iterator ends all processes.
+
+    Args:
+        tasks: the runs, in the order in which they begin.
+        jobs: how many processes.
+        load: where runs of this process take the data from.
+
+    Raises:
+        Interrupted: a signal came while a run of this process trained.
+    """
+    if min(jobs, len(tasks)) > 1:
+        yield from _side_by_side(tasks, min(jobs, len(tasks)))
+        return
+    for task in tasks:
+        yield _do(task, load)
+
+
+def _do(task: Task, load: Loader) -> Outcome:
+    try:
+        record = run(
+            task.protocol,
+            task.method,
+            task.seed,
+            task.settings,
+            pictures=task.pictures,
+            threads=task.threads,
+            load=load,
+        )
+    except NonFiniteError as error:
+        # Deterministic: the same run would fail again, so this is its result.
+        return Outcome(task, {"method": task.method, "seed": task.seed, "failed": str(error)})
+    except Interrupted:
+        raise
+    except Exception as error:
+        trace = "" if is_mistake(error) else traceback.format_exc()
+        return Outcome(task, lost=sentence(error), defect=trace)
+    return Outcome(task, record)
+
+
+def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[Outcome, None, None]:
+    waiting = deque(tasks)
+    busy: dict[Connection, tuple[SpawnProcess, Task]] = {}
+    every: list[SpawnProcess] = []
+
+    def begin(process: SpawnProcess, pipe: Connection) -> None:
+        busy[pipe] = process, waiting.popleft()
+        # A process that is gone by now shows when its answer is read.
+        with suppress(OSError):
+            pipe.send(busy[pipe][1])
+
+    def hire(count: int) -> None:
+        with _quiet_start(tasks[0].threads):
+            for _ in range(count):
+                process, pipe = _worker()
+                every.append(process)
+                begin(process, pipe)
+
+    try:
+        hire(jobs)
+        while busy:
+            for pipe in connection.wait(list(busy)):
+                if not isinstance(pipe, Connection):
+                    continue
+                process, task = busy.pop(pipe)
+                try:
+                    outcome: Outcome = pipe.recv()
+                except (EOFError, OSError):
+                    outcome = Outcome(task, lost=_death(process))
+                    pipe.close()
+                    hire(1 if waiting else 0)
+                else:
+                    if waiting:
+                        begin(process, pipe)
+                    else:
+                        pipe.close()
+                yield outcome
+    finally:
+        for process in every:
+            process.kill()
+        for process in every:
+            process.join()
+        for pipe in busy:
+            pipe.close()
+
+
+def _worker() -> tuple[SpawnProcess, Connection]:
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there,), daemon=True)
+    process.start()
+    there.close()
+    return process, here
+
+
+@contextmanager
+def _quiet_start(threads: int | None) -> Iterator[None]:
+    """What processes inherit that start inside: no interrupts, few threads, no script.
+
+    A terminal sends Ctrl-C to every process; only the first one is to answer, whatever the others
+    are doing, be it still their imports.
+    """
+    before = os.environ.get("OMP_NUM_THREADS")
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    # A worker would execute the caller's script once more, to find there what it does not need.
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    blocks = hasattr(signal, "pthread_sigmask")
+    if blocks:
+        # It unblocks the signal when it starts, so it has to be there already.
+        resource_tracker.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+        if blocks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if before is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def _serve(pipe: Connection) -> None:
+    """A worker: runs come in, outcomes go out, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    load = Loader()
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send(_do(task, load))
+        except Interrupted as stop:  # SIGTERM: end as its default would
+            signal.signal(stop.signal, signal.SIG_DFL)
+            os.kill(os.getpid(), stop.signal)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _death(process: SpawnProcess) -> str:
+    process.join()
+    code = process.exitcode or 0
+    if code >= 0:
+        return f"its process ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    more = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"its process was ended by {name}{more}"
