@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests import naive, networks, references
-from unshaken import VMT, fields
+from unshaken import VMT, Objective, fields, models
 
 INPUTS = {"signal": (2, 9), "image": (3, 4, 6), "volume": (2, 3, 4, 4)}
 FAMILIES = {
@@ -143,3 +143,17 @@ def test_confident_examples_in_single_precision(gradient, confidence):
 def test_several_fields_are_a_mixture_and_one_is_not():
     assert VMT(fields.Shift(), fields.Scale()).adversary.mixture
     assert not VMT(fields.Affine()).adversary.mixture
+
+
+@pytest.mark.parametrize("joint", [False, True], ids=["alone", "objective"])
+def test_bfloat16_keeps_the_direction_on_conv_small(joint):
+    """Its double backward runs in float32 under autocast: naively the cosine falls to 0.36."""
+    model = models.conv_small(dropout=0.0)
+    x, y = torch.randn(8, 3, 32, 32), torch.arange(8)
+    vmt = VMT(fields.Shift(), weight=100.0)
+    slopes = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            value = Objective(model, vmt)(x, y) if joint else vmt(model, x, y)
+        slopes.append(torch.cat([g.flatten() for g in networks.gradients(value, model)]))
+    assert float(networks.cosine(slopes[0][None], slopes[1][None])) >= 0.99
