@@ -14,6 +14,7 @@ from unshaken import (
     VMT,
     XVAT,
     AlarmWarning,
+    ClassBalance,
     EntropyMinimization,
     Objective,
     Random,
@@ -152,6 +153,13 @@ def test_numbers_are_the_same_with_and_without(names):
         )
     for ours, theirs in zip(*results, strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("make", [EntropyMinimization, ClassBalance])
+def test_a_weight_of_zero_is_told_from_the_gradient_of_the_loss(make):
+    """They share the clean outputs; the term's own gradient is what counts."""
+    found = train(Objective(networks.convolutional(2, 2), make(0.0)), 10)
+    assert len([w for w in found if "does nothing" in w]) == 1
 
 
 def test_it_can_be_turned_off():
