@@ -104,9 +104,9 @@ def compare(
         if outcome.defect:
             print(outcome.defect, file=sys.stderr)
     if result.lost:
+        runs = "1 run" if len(result.lost) == 1 else f"{len(result.lost)} runs"
         print(
-            f"unshaken: error: {len(result.lost)} runs gave no result; the same command tries "
-            "them again",
+            f"unshaken: error: {runs} gave no result; the same command tries again",
             file=sys.stderr,
         )
     return 1 if result.lost else 0

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from unshaken.cli.values import Mistake, closest
 
 
-def config_word(path: str, known: Sequence[str]) -> str:
-    """The content of a config file as one word of the command line.
+def config_of(path: str, known: Collection[str]) -> dict[str, Any]:
+    """The content of a config file, by option.
 
     Args:
         path: the file.
-        known: the names that it may hold.
+        known: the options, as ``--batch-size``; the file may say ``batch_size`` too.
 
     Raises:
         Mistake: the file cannot be read, is no YAML, or names an unknown option.
@@ -42,10 +42,10 @@ def config_word(path: str, known: Sequence[str]) -> str:
             f"--config must name a file with options by name, as labels: 100; {path!r} holds "
             f"{content!r:.60}"
         )
-    named = {}
+    found = {}
     for key, value in content.items():
-        name = str(key).replace("-", "_")
+        name = "--" + str(key).replace("_", "-")
         if name not in known:
             raise Mistake(f"--config: {path!r} names no option with {key!r}{closest(name, known)}")
-        named[name] = value
-    return f"--config={json.dumps(named, default=str)}"
+        found[name] = value
+    return found

@@ -14,8 +14,8 @@ from typing import Any, NoReturn, Union, get_args, get_origin, get_type_hints
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from unshaken.cli import values
-from unshaken.cli.config import config_word
 from unshaken.cli.values import Mistake, closest
+from unshaken.cli.words import spelled
 
 Command = Callable[..., int]
 
@@ -53,11 +53,9 @@ class Option:
         if self.kind is bool:
             parser.add_argument(self.name, action="store_true", help=self.help)
             return
-        # A mapping is left to the parser, which knows --settings.vat.radius 1.
-        kind = self.kind if self.kind == dict[str, Any] else _CONVERT[self.kind]
         parser.add_argument(
             self.name,
-            type=kind,
+            type=_CONVERT[self.kind],
             default=self.default,
             metavar=_SHOWN.get(self.kind, self.parameter.upper()),
             help=self.help,
@@ -134,11 +132,7 @@ class Parser(ArgumentParser):
         if found := re.match(r"argument (\S+): (.*)", message):
             return f"{found[1]} {found[2]}"
         if found := re.match(r'Parser key "([^".]+)[^"]*": (.*)', message):
-            name = "--" + found[1].replace("_", "-")
-            wrong_type = re.fullmatch(r"Expected a <class 'dict'>\. Got value: (.*)", found[2])
-            if wrong_type:
-                return f"{name} must hold values by name, as {name}.name value; got {wrong_type[1]}"
-            return f"{name} {found[2]}"
+            return f"--{found[1].replace('_', '-')} {found[2]}"
         return message
 
 
@@ -175,40 +169,5 @@ def arguments_of(parser: Parser, options: Sequence[Option], words: Sequence[str]
         Mistake: an option is unknown, or a value is not what its option expects.
         SystemExit: help or the configuration was asked for and is printed.
     """
-    parsed = parser.parse_args(_spelled(words, options))
+    parsed = parser.parse_args(spelled(words, {o.name: o.kind for o in options}))
     return {o.parameter: o.convert(parsed[o.parameter]) for o in options}
-
-
-def _spelled(words: Sequence[str], options: Sequence[Option]) -> list[str]:
-    """The words as the parser wants them.
-
-    ``--batch_size`` is ``--batch-size``, lists may be separated by spaces, a config file is read
-    and comes first, so that options win wherever they stand.
-    """
-    known = [o.parameter for o in options]
-    lists = {o.name for o in options if get_origin(o.kind) is list}
-    configs: list[str] = []
-    result: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("--"):
-            result.append(word)
-            continue
-        option, equals, value = word.partition("=")
-        head, dot, tail = option.partition(".")
-        option = head.replace("_", "-")
-        if option == "--print-config":
-            result.append("--print_config" + equals + value)
-        elif option in lists and not dot:
-            several = [value] if equals else []
-            while not equals and rest and re.match(r"[^-]|-\d", rest[0]):
-                several.append(rest.pop(0))
-            result.append(f"{option}={' '.join(several)}")
-        elif option == "--config" and not dot:
-            if not equals and not rest:
-                raise Mistake("--config needs a value")
-            configs.append(config_word(value if equals else rest.pop(0), known))
-        else:
-            result.append(option + dot + tail + equals + value)
-    return configs + result

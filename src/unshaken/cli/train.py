@@ -66,7 +66,9 @@ def train(
     )
     _check(seed, epochs, steps, threads)
     folder = Path(out)
-    _check_folder(folder, resume)
+    first = os.environ.get("RANK", "0") == "0"  # of several processes the first one reports
+    if first:
+        _check_folder(folder, resume)
 
     from unshaken.comparison.checking import check
     from unshaken.comparison.compare import summarize
@@ -83,15 +85,15 @@ def train(
         method,
         seed,
         by_method,
-        pictures=folder / "pictures",
+        pictures=folder / "pictures" if first else None,
         out=folder,
         resume=resume,
         progress=progress_for(quiet=quiet),
         threads=threads,
         load=load,
     )
-    if os.environ.get("RANK", "0") != "0":
-        return 0  # of several processes the first one reports
+    if not first:
+        return 0
     for alarm in record["alarms"]:
         print(f"unshaken: {alarm}", file=sys.stderr)
     summarize(protocol, dataset, [method], [record], folder, threads=threads)

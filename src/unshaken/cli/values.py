@@ -8,6 +8,8 @@ from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import yaml
+
 
 class Mistake(ArgumentTypeError, ValueError):
     """What a user wrote is wrong; the sentence says what was expected and what came."""
@@ -81,6 +83,11 @@ def mapping(value: Any) -> dict[str, Any] | None:
     """Nested names as ``{"vat.radius": 1}``, numbers as numbers."""
     if value is None:
         return None
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise Mistake(f"must hold values by name, got {value!r}") from error
     if not isinstance(value, Mapping):
         raise Mistake(f"must hold values by name, got {value!r}")
     return dict(_flat(value, ""))

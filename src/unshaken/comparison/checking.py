@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from unshaken import data
+from unshaken.comparison.mistakes import is_mistake
 from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Settings, build_network
 from unshaken.data import Dataset, split
@@ -24,7 +25,6 @@ def check(
         ValueError, TypeError: a name is unknown, a setting is out of range, the data or the
             network do not suit a method, or there are too few labels.
     """
-    config = protocol.config(seed)
     split(dataset, labels=protocol.labels, validation=protocol.validation, seed=seed)
     if protocol.judge == "validation" and not protocol.validation:
         raise ValueError("judge='validation' needs validation >= 1 examples, got 0")
@@ -37,20 +37,24 @@ def check(
             try:
                 terms = catalog.build(method, shape, used)
             except (ValueError, TypeError) as error:
+                if not is_mistake(error):
+                    raise
                 raise ValueError(f"settings of {method}: {error}") from error
             if not found or "dropout" in used:
-                _check_network(protocol, used, dataset, config.batch_size)
+                _check_network(protocol, used, dataset)
         for term in terms:
             term.check(dataset.x_train[:1])
         found[method] = used
     return found
 
 
-def _check_network(protocol: Protocol, settings: Settings, dataset: Dataset, batch: int) -> None:
+def _check_network(protocol: Protocol, settings: Settings, dataset: Dataset) -> None:
     name = protocol.network.get("name")
     try:
         model = build_network(protocol, settings, dataset)
     except (ValueError, TypeError) as error:
+        if not is_mistake(error):
+            raise
         raise ValueError(f"network: {error}") from error
     x = dataset.x_train[:2]
     try:
@@ -68,9 +72,11 @@ def _check_network(protocol: Protocol, settings: Settings, dataset: Dataset, bat
             f"network {name!r} must give outputs of shape {expected} for inputs of shape "
             f"{tuple(x.shape)}, got {got}"
         )
-    flat = any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules())
-    if flat and batch == 1:
-        raise ValueError("batch_size must be at least 2 for a network with batch norm, got 1")
+    if any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules()):
+        config = protocol.config(0)
+        for size in ("batch_size", "unlabeled_batch_size"):
+            if getattr(config, size) == 1:
+                raise ValueError(f"{size} must be at least 2 for a network with batch norm, got 1")
 
 
 def identity(dataset: Dataset, name: str) -> str:

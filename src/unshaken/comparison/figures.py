@@ -17,6 +17,7 @@ Drawn = Iterator[tuple[Figure, str]]
 
 
 _PANELS_PER_FIGURE = 2
+_CONTROLS = ("random", "random-tuned", "dropout")
 
 _CAPTIONS = {
     "additive": "The worst noise of each method and the input with it; where the noise gathers, the"
@@ -60,7 +61,7 @@ def error_figures(rows: Sequence[Record], baseline: str) -> Drawn:
 def training_figures(records: Sequence[Record], rows: Sequence[Record], baseline: str) -> Drawn:
     """What changes over training: the error, the gap between test and train loss, every R."""
     histories = _histories(records)
-    rivals = [r.method for r in results(rows) if r.method not in (baseline, "random", "dropout")]
+    rivals = [r.method for r in results(rows) if r.method not in (baseline, *_CONTROLS)]
     strong = {baseline, "random", *rivals[:3]}
     said = "Drawn strongly: " + ", ".join(
         name for name in (baseline, "random", *rivals[:3]) if name in histories

@@ -38,7 +38,8 @@ class Live:
         if self._quiet:
             return
         text = f"{record['method']}, seed {record['seed']}: "
-        text += "failed" if record.get("failed") else f"{record['error']:.2f} %"
+        lost = record.get("failed")
+        text += f"failed: {lost:.200}" if lost else f"{record['error']:.2f} %"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, last=text)
         else:
@@ -88,5 +89,6 @@ def print_table(summary: Mapping[str, Any]) -> None:
 def _pm(mean: float | None, error: float | None, sign: str = "") -> str:
     if mean is None:
         return ""
-    text = f"{mean:{sign}.2f}".replace("-", "−")
+    # A mean that rounds to zero has no sign worth showing.
+    text = f"{round(mean, 2) + 0.0:{sign}.2f}".replace("-", "−")
     return text if error is None else f"{text} ± {error:.2f}"
