@@ -32,7 +32,7 @@ GRIDS: dict[str, dict[str, dict[str, list[float]]]] = {
     "digits": {
         "baseline": {},
         "dropout": {"rate": [0.1, 0.2, 0.3, 0.5]},
-        "random": {"radius": [0.5, 1.0, 1.5, 2.0, 3.0]},
+        "random-tuned": {"radius": [0.5, 1.0, 1.5, 2.0, 3.0]},
         "at-l2": {"radius": [0.1, 0.3, 0.6, 1.0]},
         "at-linf": {"radius": [0.02, 0.05, 0.1, 0.2]},
         "vat": {"radius": [0.3, 0.6, 1.0, 1.5]},
@@ -49,11 +49,11 @@ GRIDS: dict[str, dict[str, dict[str, list[float]]]] = {
     "sinusoids": {
         "baseline": {},
         "dropout": {"rate": [0.1, 0.2]},
-        "random": {"radius": [0.5, 1.0, 2.0]},
+        "random-tuned": {"radius": [0.5, 1.0, 2.0]},
         "at-l2": {"radius": [0.3, 1.0, 2.0]},
         "at-linf": {"radius": [0.05, 0.1, 0.2]},
         "vat": {"radius": [0.3, 0.5, 1.0]},
-        "vmt-shift": {"weight": [1.0, 3.0, 5.0, 10.0]},
+        "vmt-shift": {"weight": [1.0, 3.0, 5.0, 10.0, 20.0]},
         "vmt-scale": {"weight": [0.005, 0.05, 0.5]},
         "xat": {"weight": [0.25, 0.5, 1.0]},
         "xvat": {"weight": [0.1, 0.3, 1.0]},
@@ -64,7 +64,7 @@ GRIDS: dict[str, dict[str, dict[str, list[float]]]] = {
     "moons": {
         "baseline": {},
         "dropout": {"rate": [0.2, 0.5]},
-        "random": {"radius": [0.25, 0.5, 1.0]},
+        "random-tuned": {"radius": [0.25, 0.5, 1.0]},
         "at-l2": {"radius": [0.25, 0.4, 0.6]},
         "at-linf": {"radius": [0.05, 0.1]},
         "vat": {"radius": [0.15, 0.2, 0.25, 0.3]},
@@ -81,9 +81,7 @@ def judged(data: str) -> Protocol:
     protocol = named(data)
     if data == "digits":
         protocol = protocol.with_changes(validation=297, judge="validation")
-    return protocol.with_changes(
-        methods={}, training={**protocol.training, "evaluate_every": 0}
-    )
+    return protocol.with_changes(methods={}, training={**protocol.training, "evaluate_every": 0})
 
 
 def points(grid: dict[str, list[float]]) -> Iterator[dict[str, float]]:
@@ -131,9 +129,8 @@ def main() -> None:
             if errors:
                 spread = stdev(errors) / len(errors) ** 0.5 if len(errors) > 1 else 0.0
                 print(f"{method:18s} {fmean(errors):6.2f} ± {spread:.2f}  {settings}", flush=True)
-                best[method] = min(
-                    best.get(method, (math.inf, {})), (fmean(errors), settings), key=lambda b: b[0]
-                )
+                if fmean(errors) <= best.get(method, (math.inf, {}))[0]:
+                    best[method] = (fmean(errors), settings)
     if options.write:
         write({method: settings for method, (_, settings) in best.items() if settings}, options)
 
@@ -142,10 +139,12 @@ def write(best: dict[str, dict[str, float]], options: argparse.Namespace) -> Non
     """Replace the settings in the protocol that ships."""
     path = SHIPPED / f"{options.data}.yaml"
     values = yaml.safe_load(path.read_text("utf-8"))
+    # The control is as large as its rival; random-tuned has the size that suits it best.
+    best["random"] = {"radius": best["vat"]["radius"]}
     values["methods"] = {**values.get("methods", {}), **best}
     where = "validation examples" if options.data == "digits" else "data of other seeds"
     values["note"] = (
-        f"Chosen for each method by a grid on {where}, {options.seeds} seeds from {FIRST_SEED} on: "
+        f"Chosen for each method by a grid on {where}, seeds from {FIRST_SEED} on: "
         f"benchmarks/results/settings-{options.data}.jsonl."
     )
     path.write_text(yaml.safe_dump(values, sort_keys=False, width=100), "utf-8")

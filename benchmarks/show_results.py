@@ -1,7 +1,7 @@
 """Put the stored results into README.md and draw its picture; nothing is typed by hand.
 
-    python benchmarks/show_results.py            # from benchmarks/results/NAME/summary.json
-    python benchmarks/show_results.py --check    # only say whether README.md is up to date
+python benchmarks/show_results.py            # from benchmarks/results/NAME/summary.json
+python benchmarks/show_results.py --check    # only say whether README.md is up to date
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ def main() -> int:
     path.write_text(wanted, "utf-8")
     folder = ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = pictures.svg(
-        pictures.errors(summary("digits")["rows"]), name="digits", standalone=True
-    )
+    drawn = pictures.svg(pictures.errors(summary("digits")["rows"]), name="digits", standalone=True)
     (folder / "digits.svg").write_text(drawn, "utf-8")
     return 0
 

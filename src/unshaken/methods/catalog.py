@@ -56,6 +56,10 @@ class Method:
     axes: int = 0
 
 
+def _random(name: str) -> Callable[[Shape, Settings], list[Term]]:
+    return lambda shape, s: [Random(Additive(2), s["radius"], weight=s["weight"], name=name)]
+
+
 def _at(norm: float, name: str) -> Callable[[Shape, Settings], list[Term]]:
     return lambda shape, s: [AT(s["radius"], norm, s["weight"], name=name)]
 
@@ -81,9 +85,14 @@ CATALOG: Mapping[str, Method] = {
     "baseline": Method("plain training", lambda shape, s: []),
     "dropout": Method("dropout in the network", lambda shape, s: [], {"rate": 0.2}),
     "random": Method(
-        "random noise of the same size (control)",
-        lambda shape, s: [Random(Additive(2), s["radius"], weight=s["weight"])],
+        "random noise as large as VAT's (control)",
+        _random("random"),
         {"radius": 1.0, "weight": 1.0},
+    ),
+    "random-tuned": Method(
+        "random noise at its own best size (control)",
+        _random("random-tuned"),
+        {"radius": 2.0, "weight": 1.0},
     ),
     "at-l2": Method("adversarial training, L2", _at(2, "at-l2"), {"radius": 1.0, "weight": 1.0}),
     "at-linf": Method(
