@@ -72,6 +72,12 @@ def headline(rows: Sequence[Row], baseline: str) -> str:
     )
 
 
+_CONTROLS = {
+    "random": "Random noise as large as VAT's, the control,",
+    "random-tuned": "Random noise at its own best size",
+}
+
+
 def lead(rows: Sequence[Row], baseline: str) -> str:
     """What else the rows say: how many methods differ, what the control does, how many seeds."""
     found = results(rows)
@@ -85,9 +91,10 @@ def lead(rows: Sequence[Row], baseline: str) -> str:
             f"{fewer} make{'s' if fewer == 1 else ''} significantly fewer errors and {more} more "
             f"(p < {LEVEL} after Holm's correction)."
         )
-    control = next((result for result in found if result.method == "random"), None)
-    if control is not None and found[0].method != "random":
-        sentences.append(f"Random perturbations, the control, make {percent(control)}.")
+    for name, what in _CONTROLS.items():
+        control = next((result for result in found if result.method == name), None)
+        if control is not None and found[0].method != name:
+            sentences.append(f"{what} makes {percent(control)}.")
     if found and max(len(result.errors) for result in found) == 1:
         sentences.append(
             "One seed per method: there are no error bars, and differences may be chance."
