@@ -66,6 +66,20 @@ def common(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.rand(count, generator=generator(), dtype=dtype, device=device)
 
 
+def mean_over_processes(mean: Tensor) -> Tensor:
+    """The whole batch's mean, from this process's; its gradient is that of the own share.
+
+    DistributedDataParallel averages the gradients of the processes, which makes their sum that
+    of the whole batch's mean. Outside :func:`shared` it is ``mean`` itself.
+    """
+    shares = _SHARES.get()
+    if shares is None or shares.processes == 1:
+        return mean
+    whole = mean.detach().clone()
+    torch.distributed.all_reduce(whole)
+    return mean + (whole / shares.processes - mean.detach())
+
+
 def _rows(
     draw: Callable[..., Tensor], shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from unshaken import draws
 from unshaken.adversaries.base import Penalty
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Term
@@ -47,7 +48,9 @@ class ClassBalance(Term):
     """``log C − H(mean_i p_i)``: the classes should be used equally often; 0 when they are.
 
     It maximizes the entropy of the batch's mean prediction (Springenberg 2015, CatGAN's marginal
-    entropy). Label-free. Wrong where the classes are unequal.
+    entropy). Label-free. Wrong where the classes are unequal. Where :func:`unshaken.training.train`
+    shares a batch out over processes the mean is over all of them; in a loop of your own it is
+    over each process's share.
 
     Args:
         weight: factor of the term, ≥ 0.
@@ -60,7 +63,7 @@ class ClassBalance(Term):
 
     def penalize(self, clean: CleanPass) -> Penalty:
         signal, log_p = _log_probabilities(clean)
-        p = log_p.exp().transpose(0, 1).flatten(1).mean(1)
+        p = draws.mean_over_processes(log_p.exp().transpose(0, 1).flatten(1).mean(1))
         # p log p is 0 at p = 0, and its gradient must not be infinite there.
         divergence = (p * (p * len(p)).clamp_min(1e-30).log()).sum()
         return Penalty(divergence.expand(len(log_p)), None, signal)

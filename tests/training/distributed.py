@@ -19,7 +19,8 @@ from torch import nn
 
 from tests.training.helpers import accuracy, config, network, noise, objective
 from unshaken import AT, VMT, XAT, XVAT, EntropyMinimization, Objective, fields, masks
-from unshaken.data import Dataset, Split
+from unshaken.data import Dataset, Split, augment
+from unshaken.methods import catalog
 from unshaken.models import mlp
 from unshaken.training import Interrupted, NonFiniteError, train
 
@@ -57,6 +58,30 @@ def masked() -> dict[str, Any]:
     target = Objective(mlp([8, 16, 2]), *terms, AT(radius=0.3), alarm=False)
     train(target, *signals(), config(), device="cpu")
     return dict(target.state_dict())
+
+
+METHODS = [*catalog.CATALOG, "vat+entropy+balance", "vat+vmt-shift", "at-l2+xvat"]
+
+
+def images() -> tuple[Dataset, Split]:
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(24, 1, 6, 6, generator=generator)
+    y = (x.sum((1, 2, 3)) > 0).long()
+    every = torch.arange(24)
+    return Dataset("images", x, y, x[:8], y[:8], 2), Split(every[:12], every, every[:0])
+
+
+def method(name: str) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """A short run of a method on a network that draws nothing and normalizes nothing."""
+    data, chosen = images()
+    torch.manual_seed(8)
+    settings = catalog.settings_for(name, {})
+    shape = catalog.Shape(data.channels, data.size, len(data.x_all))
+    model = mlp([36, 12, 2], batch_norm=False, activation="tanh")
+    target = Objective(model, *catalog.build(name, shape, settings), alarm=False)
+    given = config(precision="64", steps=4, evaluate_every=2, accumulate=2)
+    result = train(target, data, chosen, given, device="cpu", augment=augment)
+    return dict(target.state_dict()), result.history
 
 
 class Stopping(nn.Module):
@@ -125,6 +150,7 @@ def main() -> None:
     found = {
         "exact": exact(folder / "exact"),
         "masked": masked(),
+        "methods": {name: method(name) for name in METHODS},
         "resumed": resumed(folder, rank),
         "broken": broken(folder, rank),
         "refused": refused(folder),

@@ -11,7 +11,7 @@ import torch
 
 from unshaken.training import latest, load_model_weights, train
 
-from .distributed import exact, signals, without_draws
+from .distributed import METHODS, exact, method, signals, without_draws
 from .helpers import assert_same, config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +54,19 @@ def test_two_processes_equal_one(run):
         for a, b in zip(one["history"], two["exact"]["history"], strict=True):
             assert a == pytest.approx(b, abs=1e-9)
     assert_same(load_model_weights(folder / "exact"), found[0]["exact"]["weights"])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_method_depends_on_the_number_of_processes(run, name):
+    """Draws of adversaries and of augmentation, and the balance over the whole batch, included."""
+    state, history = method(name)
+    for found in run[1]:
+        two, course = found["methods"][name]
+        assert state.keys() == two.keys()
+        for key, value in state.items():
+            torch.testing.assert_close(two[key], value, rtol=0, atol=1e-9)
+        for a, b in zip(history, course, strict=True):
+            assert a == pytest.approx(b, abs=1e-9)
 
 
 def test_learned_adversaries_stay_alike_in_all_processes(run):

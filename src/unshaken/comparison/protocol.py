@@ -15,7 +15,7 @@ import yaml
 from unshaken import data
 from unshaken.training import TrainingConfig
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a change of this package changes the numbers of a run: older runs are redone."""
 
 _FREE = ("seed", "checkpoint_every", "checkpoint_seconds", "keep")

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import draws
+
 __all__ = ["augment"]
 
 
@@ -27,7 +29,8 @@ def augment(
         shift: the largest translation, in pixels.
         flip: whether to mirror along the last axis.
         generator: draws the numbers; on the CPU or on x's device. A CPU generator gives the same
-            numbers for every device. None for PyTorch's global one.
+            numbers for every device. None for those of :mod:`unshaken.draws`: PyTorch's global
+            one, and inside a training step that does not depend on the number of processes.
         padding: what moves in at the border: "zeros" (the papers; gray where pixels are
             centered) or "edge" (the border's value).
 
@@ -44,10 +47,14 @@ def augment(
     if padding not in ("zeros", "edge"):
         raise ValueError(f"padding: expected 'zeros' or 'edge', got {padding!r}")
     count, axes = len(x), x.ndim - 2
-    device = x.device if generator is None else generator.device
-    moves = torch.randint(-shift, shift + 1, (axes, count), generator=generator, device=device)
-    mirrored = torch.rand(count, generator=generator, device=device) < (0.5 if flip else 0.0)
-    moves, mirrored = moves.to(x.device), mirrored.to(x.device)
+    if generator is None:
+        drawn = draws.uniform((count, axes + 1), torch.float32, x.device)
+    else:
+        drawn = torch.rand(count, axes + 1, generator=generator, device=generator.device)
+    drawn = drawn.to(x.device)
+    # Below 2 shift + 1 after rounding too: an odd number times 1 - 2^-24 rounds down.
+    moves = (drawn[:, :axes] * (2 * shift + 1)).long().T - shift
+    mirrored = drawn[:, axes] < (0.5 if flip else 0.0)
 
     # One gather for all: the source position of each target position along each axis.
     index: list[Tensor] = [_along(torch.arange(count, device=x.device), 0, x.ndim)]

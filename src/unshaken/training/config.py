@@ -25,8 +25,10 @@ _FREE = frozenset({"evaluate_every", "checkpoint_every", "checkpoint_seconds", "
 class TrainingConfig:
     """Settings of one run, checked when made.
 
-    Batches, initial random state and therefore all results are a pure function of these settings,
-    the data and the objective (on one machine and one library version).
+    Batches, random draws and therefore all results are a pure function of these settings, the
+    data and the objective (on one machine and one library version). The number of processes
+    enters only by rounding, and through what a network does in each of them by itself: batch
+    norm's statistics and dropout's draws.
 
     Raises:
         TypeError, ValueError: a value is not what its field expects; the sentence names the field.

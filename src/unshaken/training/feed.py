@@ -46,7 +46,7 @@ class Feed:
         config: batch sizes, accumulation, seed and precision.
         device: where batches are wanted.
         rank, world_size: this process and the number of processes.
-        augment: changes each batch of inputs, drawing from the global random state.
+        augment: changes each batch of inputs, drawing from :mod:`unshaken.draws`.
 
     Raises:
         ValueError: a batch size is not divisible by the number of processes.

@@ -100,7 +100,7 @@ def train(
         settings: plain values that describe the run beyond ``config`` (method, network); kept in
             ``config.json`` and checkpoints, and compared when resuming.
         augment: changes each batch of inputs on the device, labeled and unlabeled ones, drawing
-            from the global random state; for example :func:`unshaken.data.augment`.
+            from :mod:`unshaken.draws`; for example :func:`unshaken.data.augment`.
 
     Raises:
         Interrupted: SIGTERM or SIGINT came; a checkpoint was written.

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import torch
 from torch import Tensor, nn
 
+from .. import draws
 from ..data import Dataset, Split
+from ..data.seeds import seed_of
 from .clock import StepClock
 from .config import TrainingConfig
 from .feed import Feed, describe_data
@@ -82,6 +85,7 @@ class Run:
         self._clipped = [p for p in objective.model.parameters() if p.requires_grad]
         self._average = None if config.ema is None else Average(objective.model, config.ema)
         runtime.setup(objective, self._optimizer)
+        self._drawing = torch.Generator(device=runtime.device)
         self._meter = Meter(runtime.device)
         self.described = {
             "data": describe_data(dataset, split),
@@ -165,13 +169,18 @@ class Run:
             self._average.update(self._objective.model, self.step)
 
     def _one_batch(self, step: int, micro: int) -> None:
-        loss = self._runtime.loss(self._feed.batch(step, micro))
+        runtime = self._runtime
+        # Seeded anew for each batch: draws are a pure function of (seed, step) as the batches are,
+        # so that no process can fall out of step with the others, however a run was resumed.
+        self._drawing.manual_seed(seed_of("draws", self._config.seed, step, micro))
+        with draws.shared(self._drawing, runtime.rank, runtime.world_size):
+            loss = runtime.loss(self._feed.batch(step, micro))
         bad = self._meter.add(step, micro, loss, self._objective.report)
         # Several processes stop together, at the next agreement.
-        if bad is not None and self._runtime.world_size == 1:
+        if bad is not None and runtime.world_size == 1:
             self._stop(bad)
         times = self._config.accumulate
-        self._runtime.backward(loss if times == 1 else loss / times)
+        runtime.backward(loss if times == 1 else loss / times)
 
     def _evaluates(self) -> bool:
         every = self._config.evaluate_every

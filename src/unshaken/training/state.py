@@ -101,8 +101,8 @@ class RunState:
         each, count = content["processes"], self._runtime.world_size
         if len(each) != count:
             warnings.warn(
-                f"{path} was written by {len(each)} processes and is resumed by {count}: random "
-                "draws, and so the last digits, will differ from a run that was never stopped",
+                f"{path} was written by {len(each)} processes and is resumed by {count}: dropout's "
+                "draws, and the last digits, will differ from a run that was never stopped",
                 stacklevel=2,
             )
         if self._runtime.rank < len(each):
@@ -113,7 +113,7 @@ class RunState:
 
 
 def seed_random_state(seed: int, rank: int) -> None:
-    """Seed the global generators of this process; processes draw different numbers."""
+    """Seed the global generators of this process, from which dropout draws: each its own."""
     torch.manual_seed(seed_of("training", seed, rank))
 
 
