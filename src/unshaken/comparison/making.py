@@ -47,7 +47,10 @@ def _settings(records: Sequence[Record]) -> str:
     """Each method's settings; where they differ between seeds, every version."""
     found: dict[str, list[str]] = {}
     for record in records:
-        shown = page.words(record.get("settings") or None)
+        settings = record.get("settings") or {}
+        # A single method's settings stand under its own name; nothing is gained by saying it twice.
+        alone = settings.get(record.get("method")) if len(settings) == 1 else None
+        shown = page.words((settings if alone is None else alone) or None)
         versions = found.setdefault(str(record.get("method", "")), [])
         if shown and shown not in versions:
             versions.append(shown)

@@ -88,7 +88,8 @@ def lead(rows: Sequence[Row], baseline: str) -> str:
         fewer, more = verdicts.count("fewer"), verdicts.count("more")
         sentences.append(
             f"Of {len(adjusted)} methods compared with {spoken(baseline)} on the same splits, "
-            f"{fewer} make{'s' if fewer == 1 else ''} significantly fewer errors and {more} more "
+            f"{fewer} make{'s' if fewer == 1 else ''} significantly fewer errors and "
+            f"{more or 'none'} more "
             f"(p < {LEVEL} after Holm's correction)."
         )
     for name, what in _CONTROLS.items():
