@@ -8,7 +8,7 @@ from torch import Tensor
 from unshaken import checks, draws
 from unshaken.adversaries.base import Adversary, Problem
 from unshaken.adversaries.curvature import response
-from unshaken.autograd import full_precision
+from unshaken.autograd import full_precision, per_example
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.movement import Movement
@@ -53,14 +53,18 @@ class TopEigenvector(Adversary):
             largest = matrix.abs().amax((1, 2), keepdim=True)
             matrix = torch.nan_to_num(matrix / torch.where(largest > 0, largest, 1))
             top = torch.linalg.eigh((matrix + matrix.transpose(1, 2)) / 2).eigenvectors[..., -1]
-            sign = torch.where(draws.uniform((len(x), 1), x.dtype, x.device) < 0.5, -1, 1)
-            return movement.from_unit(x, self.radius * sign * top)
+            return movement.from_unit(x, self.radius * _signs(x) * top)
 
     def _by_fields(self, problem: Problem, movement: Movement, x: Tensor, fields: int) -> Tensor:
         """``J T_k`` for every field k, by difference: ``(N, K, *outputs)``."""
         units = torch.eye(fields, dtype=x.dtype, device=x.device)
-        tangents = (movement.tangent(x, unit.expand(len(x), -1)) for unit in units)
-        return torch.stack([response(problem, tangent) for tangent in tangents], 1)
+        found = []
+        for unit in units:
+            # Were all examples to move alike, batch statistics would cancel part of the response.
+            sign = _signs(x)
+            change = response(problem, movement.tangent(x, sign * unit))
+            found.append(change * per_example(sign.flatten().to(change.dtype), change))
+        return torch.stack(found, 1)
 
     def _by_outputs(
         self, problem: Problem, movement: Movement, x: Tensor, logits: Tensor
@@ -93,3 +97,8 @@ class TopEigenvector(Adversary):
 
     def extra_repr(self) -> str:
         return f"radius={self.radius:g}"
+
+
+def _signs(x: Tensor) -> Tensor:
+    """−1 or 1 for each example: ``(N, 1)``."""
+    return torch.where(draws.uniform((len(x), 1), x.dtype, x.device) < 0.5, -1, 1).to(x.dtype)
