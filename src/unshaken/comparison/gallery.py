@@ -147,7 +147,7 @@ def save(path: Path, arrays: dict[str, Any]) -> None:
 def _load(folder: Path, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
     for path in (folder / f"{method}.npz" for method in methods):
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
                 yield {k: file[k].item() if file[k].ndim == 0 else file[k] for k in file.files}
         except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error):
             # Missing, or damaged after it was written: a report without it is still a report.

@@ -1,0 +1,103 @@
+from dataclasses import fields
+
+import pytest
+
+from unshaken.comparison import protocol as module
+from unshaken.comparison.protocol import Protocol, from_mapping, named
+from unshaken.data import NAMES
+
+SETTINGS = {"vat": {"radius": 1.0, "weight": 1.0}}
+BASE = Protocol("digits", labels=100, training={"steps": 10, "batch_size": 4})
+
+
+def changed(**changes):
+    return BASE.with_changes(**changes).fingerprint("vat", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": "mnist"},
+        {"labels": 20},
+        {"labels": None},
+        {"network": {"name": "mlp", "widths": [3]}},
+        {"network": {"name": "conv_small"}},
+        {"normalize": "unit"},
+        {"validation": 10},
+        {"judge": "validation"},
+        *(
+            {"training": {**BASE.training, **change}}
+            for change in (
+                {"steps": 11},
+                {"batch_size": 5},
+                {"unlabeled_batch_size": 5},
+                {"optimizer": "sgd"},
+                {"lr": 0.1},
+                {"ema": 0.9},
+                {"schedule": "cosine"},
+                {"precision": "64"},
+                {"evaluate_every": 5},  # the record holds the history
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_what_changes_numbers_changes_the_fingerprint(changes):
+    assert changed(**changes) != changed()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"note": "chosen on validation data"},
+        # The settings that are used are given beside it.
+        {"methods": {"vat": {"radius": 3.0}}},
+        {"training": {**BASE.training, "keep": 9, "checkpoint_every": 3, "checkpoint_seconds": 1}},
+        # Spelled out or left to the default, in any order.
+        {"training": {"batch_size": 4, "lr": 1e-3, "optimizer": "adam", "steps": 10}},
+        {"training": {**BASE.training, "seed": 3}},
+    ],
+    ids=str,
+)
+def test_what_does_not_leaves_it(changes):
+    assert changed(**changes) == changed()
+
+
+def test_the_fingerprint_covers_method_settings_content_and_version(monkeypatch):
+    one = BASE.fingerprint("vat", SETTINGS)
+    assert one == BASE.fingerprint("vat", {"vat": {"weight": 1.0, "radius": 1.0}})
+    found = {
+        one,
+        BASE.fingerprint("vat+xvat", SETTINGS),
+        BASE.fingerprint("vat", {"vat": {"radius": 2.0, "weight": 1.0}}),
+        BASE.fingerprint("vat", SETTINGS, "0123"),
+    }
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    assert len(found | {BASE.fingerprint("vat", SETTINGS)}) == 5
+
+
+def test_a_new_field_is_covered_unless_it_is_left_out_on_purpose():
+    free = {"methods", "note"}
+    assert {field.name for field in fields(Protocol)} - free == {
+        "data", "labels", "network", "training", "validation", "judge", "normalize"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_known_set_has_a_protocol(name):
+    protocol = named(name)
+    assert protocol.data == name
+    assert protocol.config(3).seed == 3
+    assert protocol.training["evaluate_every"] < protocol.training["steps"]
+
+
+def test_a_path_has_the_default_protocol_whatever_it_is_called():
+    default = named("some/file.npz")
+    assert default.data == "some/file.npz"
+    for name in ("./digits", "digits.npz", "default", "moons/"):
+        assert named(name).with_changes(data="") == default.with_changes(data="")
+
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(ValueError, match=r"got 'labls'; did you mean 'labels'\?"):
+        from_mapping({"data": "digits", "labls": 3})
