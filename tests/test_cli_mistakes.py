@@ -41,8 +41,8 @@ WORDS = [
     (["train", "--data", "nowhere/x.npz"], "an existing path, or hub:OWNER/NAME; got 'nowhere"),
     (["train", "--method", "vta"], "--method: there is no method 'vta'; did you mean 'vat'?"),
     (["compare", "--methods", "vat+vmt-shfit"], "'vmt-shfit'; did you mean 'vmt-shift'?"),
-    (["compare", "--network", "mpl"], "--network must be one of mlp, conv_small, conv_large"),
-    (["compare", "--network", "nothing:here"], "No module named 'nothing'"),
+    (["compare", "--model", "mpl"], "--model must be one of mlp, conv_small, conv_large"),
+    (["compare", "--model", "nothing:here"], "No module named 'nothing'"),
     (["compare", "--normalize", "zac"], "got 'zac'; did you mean 'zca'?"),
     (["train", "--training.lrr", "1"], "got 'lrr'; did you mean 'lr'?"),
     (["train", "--training.optimizer", "adma"], "optimizer must be one of 'adam'"),
@@ -73,7 +73,7 @@ WORDS = [
     (["compare", "--labels", "2000"], "labels: expected 10 (one of each class) .. 1297"),
     # Data and methods that do not go together.
     (["train", "--data", "moons", "--method", "vmt-shift"], "method 'vmt-shift' needs inputs"),
-    (["train", "--network", "conv_large"], "conv_large takes images of at least 12×12 pixels"),
+    (["train", "--model", "conv_large"], "conv_large takes images of at least 12×12 pixels"),
     (["train", "--data", "mnist"], "or add --download"),
 ]
 
@@ -170,17 +170,17 @@ def defect(channels: int, size: tuple[int, ...], classes: int) -> nn.Module:
 
 def test_networks_of_the_user(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    said = mistake("train", "--network", f"{__name__}:wrong_shape")
+    said = mistake("train", "--model", f"{__name__}:wrong_shape")
     assert "must give outputs of shape (2, 10)" in said
     assert "got (2, 11)" in said
-    said = mistake("train", "--network", f"{__name__}:wrong_input")
+    said = mistake("train", "--model", f"{__name__}:wrong_input")
     assert "must take inputs of shape (2, 1, 8, 8), but it raised RuntimeError" in said
 
 
 def test_a_defect_shows_its_traceback(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="somebody's network"):
-        unshaken("train", "--network", f"{__name__}:defect")
+        unshaken("train", "--model", f"{__name__}:defect")
     # Raised by Python within this package, not written for a user.
     monkeypatch.setattr(single.Loader, "__call__", lambda *_: int("no number"))
     with pytest.raises(ValueError, match="invalid literal"):

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from tests.data import files
-from unshaken.data import DataError, Standardization, Whitening, load, write_arrays
+from unshaken.data import (
+    DataError,
+    Standardization,
+    Whitening,
+    load,
+    read_normalization,
+    write_arrays,
+)
 
 
 def correlated(count: int = 400, shape: tuple[int, ...] = (2, 3, 3)) -> Tensor:
@@ -109,3 +116,16 @@ def test_what_they_refuse(tmp_path: Path) -> None:
         load(str(path), normalize="unit")
     with pytest.raises(DataError, match=r"own.npz: normalize='standard'"):
         load(str(path), normalize="standard")
+
+
+@pytest.mark.parametrize("kind", ["standard", "zca"])
+def test_a_flipped_bit_of_the_statistics_is_noticed(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "kept.safetensors"
+    fitted = Standardization if kind == "standard" else Whitening
+    fitted.fit(correlated()).save(path)
+    whole = path.read_bytes()
+    assert type(read_normalization(path)) is fitted
+    for place in (60, len(whole) // 2, len(whole) - 2):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(DataError):
+            read_normalization(path)

@@ -22,9 +22,10 @@ def protocol_of(
     *,
     labels: int | None = None,
     validation: int | None = None,
-    network: str | None = None,
+    model: str | None = None,
     training: Mapping[str, Any] | None = None,
     normalize: str | None = None,
+    augment: str | None = None,
     batch_size: int | None = None,
     steps: int | None = None,
 ) -> Protocol:
@@ -52,10 +53,12 @@ def protocol_of(
     if validation is not None:
         checks.integer(validation, "validation")
         changes.update(validation=validation, judge="validation")
-    if network is not None:
-        if ":" not in network:
-            check_known("--network", network, models.NAMES, "or package.module:function")
-        changes["network"] = {"name": network}
+    if augment is not None:
+        changes["augment"] = augmentation_of(augment)
+    if model is not None:
+        if ":" not in model:
+            check_known("--model", model, models.NAMES, "or package.module:function")
+        changes["network"] = {"name": model}
     changed = protocol.with_changes(**changes)
     changed.config(0)
     return with_steps(changed, steps, "evaluate_every" in given)
@@ -124,6 +127,33 @@ def settings_of(
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise Mistake(f"--settings: {part}.{name} must be a number, got {value!r}")
         found.setdefault(part, {})[name] = value
+    return found
+
+
+def augmentation_of(text: str) -> dict[str, Any]:
+    """``shift:2,flip`` as ``{"shift": 2, "flip": True}``; ``none`` as nothing.
+
+    Raises:
+        Mistake: it says something else.
+    """
+    found: dict[str, Any] = {}
+    if text.strip() == "none":
+        return found
+    for word in text.split(","):
+        name, _, number = word.strip().partition(":")
+        if name == "shift" and number.isascii() and number.isdigit() and int(number) > 0:
+            found["shift"] = int(number)
+        elif word.strip() == "flip":
+            found["flip"] = True
+        elif word.strip() == "edge":
+            found["padding"] = "edge"
+        else:
+            raise Mistake(
+                "--augment must be shift:PIXELS, flip, edge (the border is repeated), several "
+                f"joined by commas, or none; got {text!r}"
+            )
+    if set(found) == {"padding"}:
+        raise Mistake(f"--augment must name a shift or flip, got {text!r}")
     return found
 
 

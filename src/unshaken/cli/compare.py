@@ -17,10 +17,11 @@ def compare(
     out: str = "comparison",
     steps: int | None = None,
     batch_size: int | None = None,
-    network: str | None = None,
+    model: str | None = None,
     training: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
     normalize: str | None = None,
+    augment: str | None = None,
     validation: int | None = None,
     download: bool = False,
     jobs: int | None = None,
@@ -41,10 +42,12 @@ def compare(
         out: folder for summary.json, report.html and every finished run
         steps: optimizer steps of each run; as the data's protocol says unless given
         batch_size: labeled examples in a batch
-        network: mlp, conv_small, conv_large, moons_mlp, or an import path package.module:function
+        model: mlp, conv_small, conv_large, moons_mlp, or an import path package.module:function
         training: more of the training, as --training.lr 0.001 --training.ema 0.99
         settings: settings of methods, as --settings.vat.radius 0.5
         normalize: none, unit, centered, standard or zca; the data's own unless given
+        augment: what is done to each training batch, as shift:2,flip or none; as the data's
+            protocol says unless given
         validation: hold out so many training examples and measure the errors on them
         download: fetch published data that are missing
         jobs: runs at a time; as many as there are cores unless given, one on a GPU
@@ -64,9 +67,10 @@ def compare(
         data,
         labels=labels,
         validation=validation,
-        network=network,
+        model=model,
         training=training,
         normalize=normalize,
+        augment=augment,
         batch_size=batch_size,
         steps=steps,
     )

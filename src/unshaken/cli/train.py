@@ -20,13 +20,15 @@ def train(
     seed: int = 0,
     out: str = "run",
     resume: bool = False,
-    network: str | None = None,
+    model: str | None = None,
     training: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
     normalize: str | None = None,
+    augment: str | None = None,
     validation: int | None = None,
     download: bool = False,
     threads: int | None = None,
+    device: str | None = None,
     quiet: bool = False,
 ) -> int:
     """Train one classifier with one method; checkpoints, weights and a report stay in a folder.
@@ -42,14 +44,17 @@ def train(
         seed: decides split, weights, batches and draws
         out: folder for checkpoints/, model.safetensors, summary.json and report.html
         resume: go on from the newest checkpoint in the folder; with none there, start anew
-        network: mlp, conv_small, conv_large, moons_mlp, or an import path package.module:function
+        model: mlp, conv_small, conv_large, moons_mlp, or an import path package.module:function
         training: more of the training, as --training.lr 0.001 --training.ema 0.99
         settings: settings of the method, as --settings.radius 0.5; of a joined one
             --settings.vat.radius 0.5
         normalize: none, unit, centered, standard or zca; the data's own unless given
+        augment: what is done to each training batch, as shift:2,flip or none; as the data's
+            protocol says unless given
         validation: hold out so many training examples and measure the error on them
         download: fetch published data that are missing
         threads: threads of PyTorch; one for a small network unless given
+        device: cpu, cuda or cuda:N; a GPU where there is one unless given
         quiet: show no progress
     """
     check_method("--method", method)
@@ -58,9 +63,10 @@ def train(
         data,
         labels=labels,
         validation=validation,
-        network=network,
+        model=model,
         training=training,
         normalize=normalize,
+        augment=augment,
         batch_size=batch_size,
         steps=steps,
     )
@@ -90,6 +96,7 @@ def train(
         resume=resume,
         progress=progress_for(quiet=quiet),
         threads=threads,
+        device=device,
         load=load,
     )
     if not first:

@@ -28,6 +28,10 @@ def check(
     split(dataset, labels=protocol.labels, validation=protocol.validation, seed=seed)
     if protocol.judge == "validation" and not protocol.validation:
         raise ValueError("judge='validation' needs validation >= 1 examples, got 0")
+    if protocol.augmentation() is not None and not dataset.size:
+        raise ValueError(
+            f"augment needs inputs (N, C, *size), got plain vectors of {dataset.channels} values"
+        )
     shape = catalog.Shape(dataset.channels, dataset.size, 1)
     found: dict[str, dict[str, dict[str, float]]] = {}
     for method in methods:
@@ -107,6 +111,6 @@ def described(dataset: Dataset, protocol: Protocol) -> Mapping[str, object]:
         "training examples": len(dataset.x_train),
         "further unlabeled examples": unlabeled or None,
         "test examples": len(dataset.x_test),
-        "augmentation": "none",
+        "augmentation": str(protocol.augmentation() or "none"),
         **{k: v for k, v in dataset.info.items() if k != "augmentation" and v},
     }

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from unshaken import data
+from unshaken.data import Augmentation
 from unshaken.training import TrainingConfig
 
 VERSION = 2
@@ -35,6 +36,7 @@ class Protocol:
         validation: training examples held out; with ``judge="validation"`` the error is theirs.
         judge: where the error is measured: ``"test"``, or ``"validation"`` to choose settings.
         normalize: how the inputs are scaled; None for the data's default.
+        augment: options of :class:`unshaken.data.Augmentation`; empty for none.
         note: where the settings come from.
     """
 
@@ -46,11 +48,16 @@ class Protocol:
     validation: int = 0
     judge: str = "test"
     normalize: str | None = None
+    augment: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
     def config(self, seed: int) -> TrainingConfig:
         """The training settings of one run."""
         return TrainingConfig.from_dict({**self.training, "seed": seed})
+
+    def augmentation(self) -> Augmentation | None:
+        """What changes each training batch, if anything does."""
+        return Augmentation(**self.augment) if self.augment else None
 
     def fingerprint(
         self, method: str, settings: Mapping[str, Mapping[str, float]], data: str | None = None

@@ -126,6 +126,7 @@ def run(
     resume: bool = False,
     progress: Progress | None = None,
     threads: int | None = None,
+    device: str | None = None,
     load: Loader | None = None,
 ) -> dict[str, Any]:
     """Train once and describe the result in plain values.
@@ -140,6 +141,7 @@ def run(
         resume: go on from the newest checkpoint in ``out``.
         progress: shows how far the run is.
         threads: threads of PyTorch; None for one where the network is small.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; None takes a GPU where there is one.
         load: where the data come from; several runs may share it.
     """
     prepared = prepare(protocol, method, seed, settings, load)
@@ -168,7 +170,14 @@ def run(
             resume=resume,
             evaluate=measure,
             progress=progress,
-            settings={"method": method, "network": dict(protocol.network), **prepared.settings},
+            device=device,
+            augment=protocol.augmentation(),
+            settings={
+                "method": method,
+                "network": dict(protocol.network),
+                **({"augment": dict(protocol.augment)} if protocol.augment else {}),
+                **prepared.settings,
+            },
         )
         if pictures is not None:
             _keep_pictures(pictures, method, prepared, result.model, boundary)

@@ -1,9 +1,10 @@
 """Data sets in memory, splits that a seed decides, and batches that need no state."""
 
 from .arrays import write_arrays
-from .augmentation import augment
+from .augmentation import Augmentation, augment
 from .dataset import Dataset
 from .errors import DataError
+from .kept import read_normalization
 from .normalization import Standardization
 from .pools import Pool
 from .raw import NORMALIZATIONS
@@ -15,6 +16,7 @@ from .whitening import Whitening
 __all__ = [
     "NAMES",
     "NORMALIZATIONS",
+    "Augmentation",
     "DataError",
     "Dataset",
     "Pool",
@@ -25,6 +27,7 @@ __all__ = [
     "augment",
     "default_root",
     "load",
+    "read_normalization",
     "split",
     "write_arrays",
 ]

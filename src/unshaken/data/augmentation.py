@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import draws
+from .. import checks, draws
 
-__all__ = ["augment"]
+__all__ = ["Augmentation", "augment"]
 
 
 def augment(
@@ -77,3 +79,40 @@ def _along(values: Tensor, axis: int, axes: int) -> Tensor:
     shape = [1] * axes
     shape[axis] = len(values)
     return values.view(shape)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """:func:`augment` with its options, as a run applies it to every training batch.
+
+    Attributes:
+        shift: the largest translation along each axis, in pixels.
+        flip: whether half of the examples are mirrored along the last axis.
+        padding: "zeros" or "edge".
+
+    Raises:
+        ValueError, TypeError: an option is not what it should be.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    padding: str = "zeros"
+
+    def __post_init__(self) -> None:
+        checks.integer(self.shift, "augment: shift", low=0)
+        checks.choice(self.flip, "augment: flip", (True, False))
+        checks.choice(self.padding, "augment: padding", ("zeros", "edge"))
+        if not self.shift and not self.flip:
+            raise ValueError("augment must name a shift >= 1 or flip, got neither")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return augment(x, self.shift, self.flip, padding=self.padding)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.shift:
+            border = "" if self.padding == "zeros" else ", the border repeated"
+            parts.append(f"shifts of up to {self.shift} pixels along each axis{border}")
+        if self.flip:
+            parts.append("mirrored left to right with probability 1/2")
+        return "; ".join(parts)

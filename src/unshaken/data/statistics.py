@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -9,11 +10,11 @@ from pathlib import Path
 
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, uint8
 
 from .errors import DataError, reading
 
-__all__ = ["read_tensors", "save_tensors", "write_whole"]
+__all__ = ["kind_of", "read_tensors", "save_tensors", "write_whole"]
 
 
 def write_whole(path: Path | str, content: bytes) -> None:
@@ -35,9 +36,10 @@ def write_whole(path: Path | str, content: bytes) -> None:
 def save_tensors(
     path: Path | str, kind: str, tensors: Mapping[str, Tensor], **metadata: str
 ) -> None:
-    """Write ``tensors`` with a tag that says what they are."""
+    """Write ``tensors`` with a tag that says what they are, and a checksum."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(content, {"kind": f"unshaken.{kind}", **metadata}))
+    described = {"kind": f"unshaken.{kind}", **metadata}
+    write_whole(path, save(content, {**described, "sha256": _digest(content, described)}))
 
 
 def read_tensors(
@@ -56,4 +58,27 @@ def read_tensors(
                 f"{path}: expected a {kind} with {', '.join(names)}, got "
                 f"{metadata.get('kind', 'no kind')} with {', '.join(sorted(found)) or 'nothing'}"
             )
-        return {name: file.get_tensor(name) for name in names}, metadata
+        tensors = {name: file.get_tensor(name) for name in found}
+    if metadata.pop("sha256", None) != _digest(tensors, metadata):
+        raise DataError(f"{path} is damaged: its tensors do not match its checksum")
+    return tensors, metadata
+
+
+def kind_of(path: Path | str) -> str:
+    """What a file that :func:`save_tensors` wrote says it holds; empty where it says nothing.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    with reading(path, "a safetensors file"), safe_open(path, framework="pt") as file:
+        metadata: dict[str, str] = file.metadata() or {}
+    return metadata.get("kind", "").removeprefix("unshaken.")
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..data import Standardization, Whitening
 from .atomic import remove_leftovers, replace_bytes
 from .checkpoint import (
     CheckpointError,
@@ -22,7 +23,10 @@ __all__ = ["RunFolder"]
 
 
 class RunFolder:
-    """``checkpoints/``, ``config.json``, ``metrics.jsonl`` and ``model.safetensors`` of one run.
+    """The files of one run.
+
+    ``checkpoints/``, ``config.json``, ``metrics.jsonl``, ``normalization.safetensors`` and, at the
+    end, ``model.safetensors``.
 
     Args:
         path: the folder; it is made.
@@ -114,6 +118,16 @@ class RunFolder:
         with writing(self.checkpoints):
             prune(self.checkpoints, keep)
         return path
+
+    def keep(self, normalization: Standardization | Whitening) -> None:
+        """Write what took the raw values to the network's inputs, for whoever loads it later.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        path = self.path / "normalization.safetensors"
+        with writing(path):
+            normalization.save(path)
 
     def describe(self, content: dict[str, Any]) -> None:
         """Write ``config.json``.

@@ -88,8 +88,9 @@ def train(
         dataset: examples in memory.
         split: which of them are labeled and unlabeled.
         config: everything the result depends on.
-        out: the run's folder, for checkpoints, ``metrics.jsonl``, ``config.json`` and the trained
-            weights ``model.safetensors``; None keeps nothing.
+        out: the run's folder, for checkpoints, ``metrics.jsonl``, ``config.json``, the data's
+            ``normalization.safetensors`` and the trained weights ``model.safetensors``; None keeps
+            nothing.
         resume: go on from the newest whole checkpoint in ``out``, to the very numbers of a run
             that was never stopped; without one, start anew.
         evaluate: called as ``evaluate(model, step)`` in evaluation mode, with random state of
@@ -133,6 +134,8 @@ def train(
         run = Run(objective, dataset, split, config, runtime, settings or {}, augment)
         resumed = _resume(run, runtime, folder, progress) if resume else None
         if folder is not None:
+            if dataset.normalization is not None:
+                folder.keep(dataset.normalization)
             folder.describe({"config": config.to_dict(), **run.described})
             loggers = [JsonLines(folder.metrics, run.history), *loggers]
         if progress is not None:
