@@ -140,8 +140,9 @@ def write(best: dict[str, dict[str, float]], options: argparse.Namespace) -> Non
     path = SHIPPED / f"{options.data}.yaml"
     values = yaml.safe_load(path.read_text("utf-8"))
     # The control is as large as its rival; random-tuned has the size that suits it best.
-    best["random"] = {"radius": best["vat"]["radius"]}
-    values["methods"] = {**values.get("methods", {}), **best}
+    methods = {**values.get("methods", {}), **best}
+    methods["random"] = {"radius": methods["vat"]["radius"]}
+    values["methods"] = methods
     where = "validation examples" if options.data == "digits" else "data of other seeds"
     values["note"] = (
         f"Chosen for each method by a grid on {where}, seeds from {FIRST_SEED} on: "
