@@ -1,4 +1,6 @@
-"""Put the stored results into README.md and draw its picture; nothing is typed by hand.
+"""Put the stored results into README.md and docs/results.md and draw the README's picture.
+
+Nothing is typed by hand.
 
 python benchmarks/show_results.py            # from benchmarks/results/NAME/summary.json
 python benchmarks/show_results.py --check    # only say whether README.md is up to date
@@ -17,6 +19,7 @@ from unshaken import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
 BLOCK = re.compile(r"(<!-- results: ([a-z0-9 -]+) -->\n).*?(<!-- end of results -->)", re.S)
 
 
@@ -41,7 +44,7 @@ def table(name: str) -> str:
     title = found["data"]["name"] + (f", {labels} labels" if labels else "")
     seeds = len(rows[0]["errors"])
     lines = [
-        f"**{title}** ({seeds} seeds)",
+        f"**{title}** ({seeds} seeds; {found['protocol']['training']['steps']} steps)",
         "",
         "| method | error % | paired difference | p | step ÷ baseline |",
         "|---|---|---|---|---|",
@@ -77,14 +80,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    path = ROOT / "README.md"
-    text = path.read_text("utf-8")
-    wanted = filled(text)
+    old = 0
+    for path in PAGES:
+        text = path.read_text("utf-8")
+        wanted = filled(text)
+        if options.check and wanted != text:
+            print(f"{path.name} is out of date: run python benchmarks/show_results.py")
+            old = 1
+        elif not options.check:
+            path.write_text(wanted, "utf-8")
     if options.check:
-        if wanted != text:
-            print("README.md is out of date: run python benchmarks/show_results.py")
-        return int(wanted != text)
-    path.write_text(wanted, "utf-8")
+        return old
     folder = ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     drawn = pictures.svg(pictures.errors(summary("digits")["rows"]), name="digits", standalone=True)
