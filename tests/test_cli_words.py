@@ -111,6 +111,11 @@ def test_an_empty_config_file_changes_nothing(tmp_path):
     assert parsed("--config", config(tmp_path, "")) == parsed()
 
 
+def test_an_option_may_have_another_name(tmp_path):
+    assert parsed("--network", "mlp")["model"] == "mlp"
+    assert parsed("--config", config(tmp_path, "network: mlp\n"))["model"] == "mlp"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("option", ["--print_config", "--print-config"])
 def test_the_printed_config_is_one(tmp_path, command, option):

@@ -10,6 +10,9 @@ import yaml
 
 from unshaken.cli.values import Mistake, closest
 
+ALSO = {"--network": "--model"}
+"""Other words for an option."""
+
 
 def config_of(path: str, known: Collection[str]) -> dict[str, Any]:
     """The content of a config file, by option.
@@ -45,6 +48,7 @@ def config_of(path: str, known: Collection[str]) -> dict[str, Any]:
     found = {}
     for key, value in content.items():
         name = "--" + str(key).replace("_", "-")
+        name = ALSO.get(name, name)
         if name not in known:
             raise Mistake(f"--config: {path!r} names no option with {key!r}{closest(name, known)}")
         found[name] = value

@@ -8,11 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_origin
 
 from unshaken.cli import values
-from unshaken.cli.config import config_of
+from unshaken.cli.config import ALSO, config_of
 from unshaken.cli.values import Mistake
-
-_ALSO = {"--network": "--model"}
-"""Other words for an option."""
 
 
 def spelled(words: Sequence[str], kinds: Mapping[str, object]) -> list[str]:
@@ -38,7 +35,7 @@ def spelled(words: Sequence[str], kinds: Mapping[str, object]) -> list[str]:
         option, equals, value = word.partition("=")
         head, dot, tail = option.partition(".")
         option = head.replace("_", "-") if head.startswith("--") else head
-        option = _ALSO.get(option, option)
+        option = ALSO.get(option, option)
         kind = None if dot else kinds.get(option)
         if option == "--print-config":
             result.append("--print_config" + equals + value)
