@@ -13,6 +13,7 @@ from unshaken.comparison.mistakes import is_mistake
 from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Settings, build_network
 from unshaken.data import Dataset, split
+from unshaken.data.paged import Paged
 from unshaken.methods import catalog
 
 
@@ -94,7 +95,9 @@ def identity(dataset: Dataset, name: str) -> str:
     digest = hashlib.sha256()
     tensors = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
     for tensor in (*tensors, dataset.x_unlabeled):
-        if tensor is not None:
+        if isinstance(tensor, Paged):
+            digest.update(tensor.identity().encode())
+        elif tensor is not None:
             digest.update(repr((tensor.shape, tensor.dtype)).encode())
             digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()

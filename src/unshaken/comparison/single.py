@@ -106,7 +106,9 @@ def build_network(protocol: Protocol, settings: Settings, dataset: Dataset) -> n
 def evaluation(prepared: Prepared, judge: str) -> Evaluation:
     """Measures on the test set, or on the validation examples where settings are chosen."""
     found, chosen = prepared.dataset, prepared.chosen
-    train_set = (found.x_train[chosen.labeled], found.y_train[chosen.labeled])
+    # No more than Evaluation looks at: all of them may be more than the memory holds.
+    first = chosen.labeled[: len(found.y_test) if judge == "test" else len(chosen.validation)]
+    train_set = (found.x_train[first], found.y_train[first])
     if judge == "test":
         return Evaluation(train_set, (found.x_test, found.y_test))
     if not len(chosen.validation):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .errors import DataError, reading
 from .holdout import NOTE, holdout
+from .paged import mapped, memory_limit
 from .published import published_moons
 from .raw import Array, Raw, finish
 from .statistics import write_whole
@@ -93,23 +94,41 @@ def array_folder(folder: Path) -> Raw:
     """The arrays of an ``.npz`` file, each in a file of its own: ``x_train.npy`` or ``.csv``, ...
 
     A CSV array has one row for each example, numbers separated by commas, and may have one line
-    of names above them.
+    of names above them. Training examples in ``.npy`` files that would take more memory than
+    :func:`~unshaken.data.paged.memory_limit` stay in their files, and batches are read from there.
 
     Raises:
         DataError: a file is missing or damaged.
     """
-    arrays = {}
+    arrays: dict[str, Array] = {}
+    large = _too_large(folder)
     for key in (*_NEEDED, "x_unlabeled"):
         binary, text = folder / f"{key}.npy", folder / f"{key}.csv"
         if binary.is_file():
             with reading(binary, "an array of numbers"):
-                arrays[key] = np.load(binary, allow_pickle=False)
+                if key in large:
+                    arrays[key] = mapped(binary)
+                else:
+                    arrays[key] = np.load(binary, allow_pickle=False)
             if not isinstance(arrays[key], np.ndarray):
                 raise DataError(f"{binary}: expected one array, got an archive of several")
         elif text.is_file():
             values, _ = _numbers(text)
             arrays[key] = values[:, 0] if key.startswith("y") and values.shape[1] == 1 else values
     return _raw(arrays, str(folder), f"arrays of {folder.name}")
+
+
+def _too_large(folder: Path) -> frozenset[str]:
+    """The arrays that stay on disk: all training examples, or none, so that they go together."""
+    found = {key: folder / f"{key}.npy" for key in ("x_train", "x_unlabeled")}
+    found = {key: path for key, path in found.items() if path.is_file()}
+    limit, values = memory_limit(), 0
+    if 4 * sum(path.stat().st_size for path in found.values()) <= limit:
+        return frozenset()  # even bytes, which take four times as much as float32
+    for path in found.values():
+        with reading(path, "an array of numbers"):
+            values += mapped(path).size
+    return frozenset(found) if 4 * values > limit else frozenset()
 
 
 def table(path: Path) -> Raw:
@@ -176,7 +195,8 @@ def _channels_first(x: Array) -> Array:
     if x.ndim == 3:
         return x[:, None]
     if x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] > 4:
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        moved = x.transpose(0, 3, 1, 2)
+        return moved if isinstance(x, np.memmap) else np.ascontiguousarray(moved)
     return x
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .errors import DataError
 from .normalization import Standardization
+from .paged import Paged
 from .whitening import Whitening
 
 __all__ = ["Dataset"]
@@ -18,7 +19,7 @@ __all__ = ["Dataset"]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and test examples in memory.
+    """Training and test examples, in memory or, where they are too many, mapped from files.
 
     Inputs have the shape ``(N, C, *size)`` (signals, images, volumes; channels first) or
     ``(N, D)`` (plain vectors) and the type float32; labels the shape ``(N,)``, the type int64 and
@@ -26,7 +27,8 @@ class Dataset:
 
     Attributes:
         name: what the set was loaded as.
-        x_train: ``(N, C, *size)`` or ``(N, D)``, all training examples whose label is known.
+        x_train: ``(N, C, *size)`` or ``(N, D)``, all training examples whose label is known; a
+            tensor, or a :class:`~unshaken.data.paged.Paged` that is indexed like one.
         y_train: ``(N,)``.
         x_test: ``(M, C, *size)`` or ``(M, D)``.
         y_test: ``(M,)``.
@@ -43,12 +45,12 @@ class Dataset:
     """
 
     name: str
-    x_train: Tensor
+    x_train: Tensor | Paged
     y_train: Tensor
     x_test: Tensor
     y_test: Tensor
     classes: int
-    x_unlabeled: Tensor | None = None
+    x_unlabeled: Tensor | Paged | None = None
     info: Mapping[str, str] = field(default_factory=dict)
     plane: Tensor | None = None
     normalization: Standardization | Whitening | None = None
@@ -70,8 +72,11 @@ class Dataset:
                 f"{tuple(self.plane.shape)} and {shape}"
             )
 
-    def _inputs(self) -> list[tuple[str, Tensor]]:
-        named = [("x_train", self.x_train), ("x_test", self.x_test)]
+    def _inputs(self) -> list[tuple[str, Tensor | Paged]]:
+        named: list[tuple[str, Tensor | Paged]] = [
+            ("x_train", self.x_train),
+            ("x_test", self.x_test),
+        ]
         return named if self.x_unlabeled is None else [*named, ("x_unlabeled", self.x_unlabeled)]
 
     @property
@@ -90,7 +95,7 @@ class Dataset:
         return self.x_train[0].numel()
 
     @cached_property
-    def x_all(self) -> Tensor:
+    def x_all(self) -> Tensor | Paged:
         """``x_train`` followed by ``x_unlabeled``: what ``Split.unlabeled`` indexes.
 
         An index below ``len(x_train)`` is a training example, any other one is an example
@@ -98,7 +103,9 @@ class Dataset:
         """
         if self.x_unlabeled is None:
             return self.x_train
-        return torch.cat([self.x_train, self.x_unlabeled])
+        if isinstance(self.x_train, Paged) and isinstance(self.x_unlabeled, Paged):
+            return self.x_train.followed_by(self.x_unlabeled)
+        return torch.cat([self.x_train[:], self.x_unlabeled[:]])
 
     def __repr__(self) -> str:
         unlabeled = 0 if self.x_unlabeled is None else len(self.x_unlabeled)
@@ -108,7 +115,7 @@ class Dataset:
         )
 
 
-def _check_inputs(title: str, x: Tensor, shape: tuple[int, ...]) -> None:
+def _check_inputs(title: str, x: Tensor | Paged, shape: tuple[int, ...]) -> None:
     if x.dtype != torch.float32:
         raise DataError(f"{title}: expected float32, got {x.dtype}")
     if x.ndim < 2 or 0 in x.shape:
@@ -119,7 +126,7 @@ def _check_inputs(title: str, x: Tensor, shape: tuple[int, ...]) -> None:
         raise DataError(
             f"{title}: expected examples of shape {shape} as in x_train, got {tuple(x.shape[1:])}"
         )
-    bad = _first_bad_row(x)
+    bad = _first_bad_row(x) if isinstance(x, Tensor) else None
     if bad is not None:
         raise DataError(
             f"{title}: expected finite values in float32, got NaN or infinity in example {bad}"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .errors import DataError
 from .statistics import read_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from .paged import Paged
 
 __all__ = ["Standardization"]
 
@@ -43,7 +47,7 @@ class Standardization:
             raise DataError("Standardization: expected finite means and positive finite stds")
 
     @classmethod
-    def fit(cls, x: Tensor) -> Standardization:
+    def fit(cls, x: Tensor | Paged) -> Standardization:
         """Mean and (population) standard deviation of each channel of ``x`` ``(N, C, *size)``.
 
         For plain vectors ``(N, D)`` a channel is a feature. Sums are taken in float64, in pieces.
@@ -52,11 +56,13 @@ class Standardization:
             DataError: a channel is constant, so that its deviation is zero.
         """
         axes = [0, *range(2, x.ndim)]
-        pieces = x.split(4096)
         count = x.numel() / x.shape[1]
-        mean = sum((p.double().sum(axes) for p in pieces), torch.zeros(x.shape[1]).double()) / count
+        mean = (
+            sum((p.double().sum(axes) for p in x.split(4096)), torch.zeros(x.shape[1]).double())
+            / count
+        )
         shape = (1, -1, *[1] * (x.ndim - 2))
-        squares = [(p.double() - mean.view(shape)).square().sum(axes) for p in pieces]
+        squares = [(p.double() - mean.view(shape)).square().sum(axes) for p in x.split(4096)]
         std = (torch.stack(squares).sum(0) / count).sqrt()
         # Rounding leaves a constant channel a deviation of its own last digit, never exactly zero.
         flat = (std <= 1e-12 * (1 + mean.abs())).nonzero().flatten().tolist()

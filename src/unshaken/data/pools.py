@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .errors import DataError, reading
 from .normalization import Standardization
+from .paged import Paged
 from .whitening import Whitening
 
 __all__ = ["Pool"]
@@ -24,7 +25,8 @@ class Pool:
     in a file (:meth:`open`), and each batch is copied.
 
     Args:
-        x: ``(N, ...)``, the examples or labels; a tensor, or an array mapped from a file.
+        x: ``(N, ...)``, the examples or labels; a tensor, or an array mapped from a file, bare or
+            as :class:`~unshaken.data.paged.Paged`.
         device: where gathered batches go; None for where x is (the CPU for a mapped array).
         normalization: applied to each batch after it is gathered, as float32; None for x as it is.
             Bytes are divided by 255 before.
@@ -33,7 +35,7 @@ class Pool:
 
     def __init__(
         self,
-        x: Tensor | np.memmap[Any, Any],
+        x: Tensor | Paged | np.memmap[Any, Any],
         device: torch.device | str | None = None,
         *,
         normalization: Standardization | Whitening | None = None,
@@ -85,7 +87,9 @@ class Pool:
         Raises:
             IndexError: an index is out of range.
         """
-        if isinstance(self._x, Tensor):
+        if isinstance(self._x, Paged):
+            batch = self._x[indices]
+        elif isinstance(self._x, Tensor):
             batch = self._x[indices.to(self._x.device)]
         else:
             batch = torch.from_numpy(self._x[indices.cpu().numpy()])
@@ -105,8 +109,13 @@ class Pool:
 
 
 def _fits(
-    x: Tensor | np.memmap[Any, Any], home: torch.device, device: torch.device, share: float
+    x: Tensor | Paged | np.memmap[Any, Any],
+    home: torch.device,
+    device: torch.device,
+    share: float,
 ) -> bool:
+    if isinstance(x, Paged):
+        return False
     if isinstance(x, Tensor) and (home == device or device.type == "cpu"):
         return True
     if device.type == "cuda":

@@ -14,6 +14,7 @@ from torch import Tensor
 from .dataset import Dataset
 from .errors import DataError
 from .normalization import Standardization
+from .paged import Paged
 from .whitening import Whitening
 
 __all__ = ["NORMALIZATIONS", "Raw", "finish", "labels_of"]
@@ -72,7 +73,7 @@ def finish(raw: Raw, name: str, source: str, normalize: str | None) -> Dataset:
         **({} if raw.x_unlabeled is None else {"x_unlabeled": raw.x_unlabeled}),
     }
     divisor = 1.0 if normalize == "none" or raw.scale is None else raw.scale
-    tensors = {key: _float(f"{source}: {key}", x, divisor) for key, x in inputs.items()}
+    tensors = {key: _values(f"{source}: {key}", x, divisor) for key, x in inputs.items()}
     shape = tuple(tensors["x_train"].shape[1:])
     for key, x in tensors.items():
         if tuple(x.shape[1:]) != shape:
@@ -83,6 +84,8 @@ def finish(raw: Raw, name: str, source: str, normalize: str | None) -> Dataset:
     normalization = _fit(normalize, tensors["x_train"], source)
     if normalize in ("unit", "centered"):
         for key, x in tensors.items():
+            if isinstance(x, Paged):
+                continue
             low, high = float(x.min()), float(x.max())
             if low < 0 or high > 1:
                 raise DataError(
@@ -90,10 +93,14 @@ def finish(raw: Raw, name: str, source: str, normalize: str | None) -> Dataset:
                     f"got {low:g} .. {high:g}"
                 )
     if normalization is not None and normalize != "unit":
-        for x in tensors.values():
+        for key, x in tensors.items():
+            if isinstance(x, Paged):
+                tensors[key] = x.normalized(normalization)
+                continue
             # Piece by piece and in place: a whitened copy would double a large set's memory.
             for piece in x.split(4096):
                 piece.copy_(normalization.apply(piece))
+    x_test = tensors["x_test"]
     return Dataset(
         name=name,
         y_train=y_train,
@@ -103,7 +110,7 @@ def finish(raw: Raw, name: str, source: str, normalize: str | None) -> Dataset:
         plane=raw.plane,
         normalization=normalization,
         x_train=tensors["x_train"],
-        x_test=tensors["x_test"],
+        x_test=x_test if isinstance(x_test, Tensor) else x_test[:],
         x_unlabeled=tensors.get("x_unlabeled"),
     )
 
@@ -159,6 +166,14 @@ def _labels(raw: Raw, source: str) -> tuple[Tensor, Tensor, int]:
     return y_train, labels_of(f"{source}: y_test", raw.y_test, classes), classes
 
 
+def _values(title: str, x: Array, divisor: float) -> Tensor | Paged:
+    """In memory, or where the file is mapped still there."""
+    if not isinstance(x, np.memmap):
+        return _float(title, x, divisor)
+    _float(title, x[:1], divisor)
+    return Paged([x], divisor)
+
+
 def _float(title: str, x: Array, divisor: float) -> Tensor:
     if x.dtype.kind not in "biuf":
         raise DataError(f"{title}: expected numbers (uint8 or floating point), got {x.dtype}")
@@ -174,14 +189,21 @@ def _float(title: str, x: Array, divisor: float) -> Tensor:
     return tensor if divisor == 1.0 else tensor.div_(divisor)
 
 
-def _fit(normalize: str, x: Tensor, source: str) -> Standardization | Whitening | None:
+def _fit(normalize: str, x: Tensor | Paged, source: str) -> Standardization | Whitening | None:
     if normalize == "none":
         return None
     if normalize in ("unit", "centered"):
         mean = torch.tensor([0.5 if normalize == "centered" else 0.0])
         return Standardization(mean, torch.ones(1))
+    if isinstance(x, Paged) and normalize == "zca":
+        raise DataError(
+            f"{source}: normalize='zca' needs x_train in memory, but it is larger than the limit "
+            "(UNSHAKEN_MEMORY)"
+        )
     try:
-        return Standardization.fit(x) if normalize == "standard" else Whitening.fit(x)
+        if isinstance(x, Paged) or normalize == "standard":
+            return Standardization.fit(x)
+        return Whitening.fit(x)
     except DataError as error:
         raise DataError(f"{source}: {error}") from error
 
