@@ -17,6 +17,7 @@ ROW = {
     "errors": list,
     "seeds": list,
     "failures": list,
+    "alarms": list,
     "error_mean": float,
     "error_sem": float,
     "difference_mean": float | None,

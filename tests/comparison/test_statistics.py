@@ -57,7 +57,7 @@ def test_too_little_to_tell(values, baseline, mean, error, p):
 
 def test_rows():
     records = [
-        record("vat", 1, 3.0, 3.0),
+        {**record("vat", 1, 3.0, 3.0), "alarms": ["silent"]},
         record("vat", 0, 2.0, 2.0),
         record("baseline", 0, 5.0, 1.0),
         record("baseline", 1, 5.0, 1.0),
@@ -77,6 +77,7 @@ def test_rows():
     assert vat["difference_mean"] == -2.5
     assert vat["cost_ratio"] == 2.5
     assert vat["failures"] == ["seed 2: NaN"]
+    assert vat["alarms"] == ["seed 1: silent"]
 
 
 def test_rows_without_a_baseline_or_without_runs():

@@ -28,6 +28,7 @@ class Live:
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[last]}"),
                 console=self._console,
+                refresh_per_second=2,  # what draws it shares the processor with the runs
             )
             self._bar.start()
             self._task = self._bar.add_task("", total=None, last="starting")
@@ -84,6 +85,9 @@ def print_table(summary: Mapping[str, Any]) -> None:
     for row in rows:
         for failure in row["failures"]:
             print(f"{row['method']}, {failure}")
+    alarms = [f"{row['method']} {len(row['alarms'])}" for row in rows if row["alarms"]]
+    if alarms:
+        print(f"alarms, which the report spells out: {', '.join(alarms)}")
 
 
 def _pm(mean: float | None, error: float | None, sign: str = "") -> str:

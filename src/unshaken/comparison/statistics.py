@@ -50,7 +50,7 @@ def rows(
 
     Errors in per cent, listed by increasing seed. Differences from the baseline pair runs of the
     same seed. ``cost_ratio`` is the median over seeds of the time of a step over the baseline's.
-    ``failures`` says of each run without a result why.
+    ``failures`` says of each run without a result why, ``alarms`` what a run noticed.
     """
     done: dict[str, dict[int, Record]] = {method: {} for method in methods}
     failed: dict[str, list[tuple[int, str]]] = {method: [] for method in methods}
@@ -85,6 +85,7 @@ def _row(
         **difference,
         "seconds_per_step": _median([_seconds(run) for run in runs.values()]),
         "cost_ratio": _median([_seconds(runs[s]) / _seconds(base[s]) for s in common]),
+        "alarms": [f"seed {s}: {a}" for s, run in runs.items() for a in run.get("alarms", ())],
     }
 
 
