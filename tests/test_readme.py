@@ -22,7 +22,7 @@ def test_code_runs_from_top_to_bottom():
     assert set(names["objective"].report) == {"loss", "vat", "vmt"}
     assert names["worst"].displacement.shape == (100, 2, 8, 8)
     x, y = names["x"], names["y"]
-    assert float(names["bulge"](names["model"], x, y)) > 0
+    assert names["bulge"](names["model"], x, y).item() > 0
 
 
 def test_commands_exist():

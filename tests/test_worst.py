@@ -33,16 +33,16 @@ def test_vmts_worst_field_has_the_rate_as_its_value(family):
     torch.testing.assert_close(rms, torch.ones_like(rms))
 
 
-def test_the_mixtures_field_has_the_mixed_rate():
+def test_the_mixtures_field_has_the_mixed_rate_and_is_shown_at_unit_size():
     model, x, y = setting()
     worst = VMT(fields.Shift(), fields.Rotation(), fields.Scale()).worst(model, x, y)
     leaf = x.clone().requires_grad_()
     (g,) = torch.autograd.grad(F.cross_entropy(model(leaf), y, reduction="sum"), leaf)
-    movement = Movement(fields.Shift())
-    change = worst.apply(1.0) - x
+    change = worst.perturbation.tangent(x, worst.parameters)
     torch.testing.assert_close((g * change).flatten(1).sum(1), worst.value)
     assert worst.coefficients.shape == (4, 5)
-    assert movement.displacement(x, worst.coefficients[:, :2]).shape == (4, 2, 6, 8)
+    rms = worst.displacement.square().sum(1).flatten(1).mean(1)
+    torch.testing.assert_close(rms, torch.ones_like(rms))
 
 
 def test_degrees_of_an_infinitesimal_movement():

@@ -1,10 +1,17 @@
 """unshaken: train classifiers that small changes of their input do not shake."""
 
-from unshaken import adversaries, distributions, divergences, masks, models, perturbations
+from unshaken import (
+    adversaries,
+    distributions,
+    divergences,
+    fields,
+    masks,
+    models,
+    perturbations,
+)
 from unshaken.alarm import AlarmWarning
 from unshaken.methods import AT, MAT, MVAT, VAT, VMT, XAT, XVAT, Random
 from unshaken.objective import Objective
-from unshaken.perturbations import fields
 from unshaken.regularizer import Regularizer
 from unshaken.terms import ClassBalance, EntropyMinimization
 from unshaken.worst import Worst

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unshaken.adversaries.base import Penalty
 from unshaken.passes import CleanPass
@@ -50,13 +50,15 @@ class Alarm:
         self.calls_at_epoch = 0
         self._watched: dict[str, _Watched] = {}
 
-    def watch(self, name: str, penalty: Penalty, model: nn.Module) -> None:
-        """See whether the term's gradient ever differs from zero, in the caller's own backward."""
+    def watch(self, name: str, penalty: Penalty, learns: bool) -> None:
+        """See whether the term's gradient ever differs from zero, in the caller's own backward.
+
+        ``learns`` says whether anything that the gradient could reach has gradients at all.
+        """
         state = self._watched.setdefault(name, _Watched())
         if state.alive or "gradient" in state.reported:
             return
         signal = penalty.signal
-        learns = any(parameter.requires_grad for parameter in model.parameters())
         if signal is None or not signal.requires_grad or not learns:
             self._silent(name, state)
         else:

@@ -139,7 +139,10 @@ class Objective(nn.Module):
         for name, term in zip(self.names, terms, strict=True):
             penalty = term.penalize(clean if term.labeled else free)
             if watching and self.alarm is not None:
-                self.alarm.watch(name, penalty, self.model)
+                learns = (clean if term.labeled else free).x.requires_grad or any(
+                    p.requires_grad for part in (self.model, term) for p in part.parameters()
+                )
+                self.alarm.watch(name, penalty, learns)
             value = term.weight * penalty.value.mean()
             report[name] = value.detach()
             total = total + value
@@ -150,6 +153,8 @@ class Objective(nn.Module):
 
     def _plain(self, x: Tensor, y: Tensor | None) -> Tensor:
         """The supervised loss alone, at the cost of a hand-written step."""
+        if y is None:
+            raise ValueError("y must hold labels where there are no regularizers, got y=None")
         total = self._supervised(CleanPass(self.model, x, y, logits=self.model(x)), [])
         self.report = {"loss": total.detach()}
         return total

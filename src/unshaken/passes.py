@@ -61,6 +61,8 @@ class CleanPass:
                 "torch.inference_mode() (torch.no_grad() is fine)"
             )
         self.model = model
+        # torch.compile has no double backward, no forward mode, and frees what a backward used.
+        self.eager: Model = getattr(model, "_orig_mod", model)
         self.x = x
         self.y = y
         self.index = index
@@ -114,7 +116,8 @@ class CleanPass:
         with ExitStack() as stack:
             if twice:
                 stack.enter_context(differentiable_attention())
-            self._attached = self.model(self.x if self._leaf is None else self._leaf)
+            model = self.eager if twice else self.model
+            self._attached = model(self.x if self._leaf is None else self._leaf)
         return self._attached
 
     @property
@@ -155,6 +158,8 @@ class CleanPass:
     @property
     def can_linearize(self) -> bool:
         """Whether outputs with a graph in the input cost no pass that is not needed anyway."""
+        if self.compiled and not self.mixed:
+            return False
         untouched = self._attached is None and self._detached is None
         return self.mixed or untouched or self._linear is not None or self._tracked() is not None
 
@@ -173,7 +178,7 @@ class CleanPass:
                 inputs = leaf
                 if tangent is not None:
                     inputs = forward_ad.make_dual(leaf, tangent.to(leaf.dtype))
-                outputs = self.again(inputs)
+                outputs = self.again(inputs, eager=True)
             _require_graph(outputs)
             self._linear = (leaf, outputs)
             if self._attached is None and not self.mixed:
@@ -187,9 +192,16 @@ class CleanPass:
     def _tracked(self) -> tuple[Tensor, Tensor] | None:
         if self._leaf is None or self._attached is None or not self._attached.requires_grad:
             return None
+        if self.compiled:
+            return None
         return self._leaf, self._attached
 
-    def again(self, x: Tensor) -> Tensor:
+    @property
+    def compiled(self) -> bool:
+        """Whether the model is a compiled one."""
+        return self.eager is not self.model
+
+    def again(self, x: Tensor, *, eager: bool = False) -> Tensor:
         """Outputs for other inputs of the same shape: same dropout masks, no trace."""
         with ExitStack() as stack:
             stack.enter_context(normalization_policy(self.layers, self.policy))
@@ -198,7 +210,7 @@ class CleanPass:
                 self.state = RandomState(x.device)
             else:
                 stack.enter_context(self.state.replayed())
-            return self.model(x)
+            return (self.eager if eager else self.model)(x)
 
     def input_gradient(self, divergence: Divergence, *, create_graph: bool = False) -> Tensor:
         """``g = ∂ Σ_i D_i / ∂x`` at the clean input, of ``x``'s shape.
@@ -254,7 +266,7 @@ class CleanPass:
                 stack.enter_context(full_precision(leaf.device))
                 stack.enter_context(differentiable_attention())
             leaf = leaf if leaf.requires_grad else leaf.requires_grad_()
-            logits = self.again(leaf)
+            logits = self.again(leaf, eager=create_graph)
             if self._attached is None and not self.mixed:
                 self._detached = logits.detach()
             total = divergence(logits, divergence.target(logits, self.y)).sum()

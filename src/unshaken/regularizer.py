@@ -63,7 +63,8 @@ class Term(nn.Module, ABC):
             x: inputs ``(N, C, *size)`` or ``(N, D)``, floating point and finite.
             y: labels, where :attr:`labeled`.
             logits: outputs for ``x`` that you already have; saves a pass. To save it for methods
-                that need the gradient in the input too, let ``x`` require gradients.
+                that need the gradient in the input too, let ``x`` require gradients. A model with
+                dropout then draws other masks here than it drew for them.
             index: the examples' indices, for a mask table.
 
         Raises:

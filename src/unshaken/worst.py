@@ -38,11 +38,9 @@ class Worst:
         """``(N, K)``: weights of the basis fields in :attr:`displacement` (movements only).
 
         Of RMS displacement 1 (zero where no movement changes anything); for VMT's random mixture
-        the mixed field, whose rate is ``value``.
+        along the mixed field.
         """
         movement = self._movement("coefficients")
-        if self.infinitesimal:
-            return self.parameters
         size = safe_norm(movement.displacement(self.x, self.parameters))
         positions = self.x[0, 0].numel() ** 0.5
         scale = torch.where(size > 0, positions / torch.where(size > 0, size, 1), 0)
@@ -64,7 +62,7 @@ class Worst:
     def perturbed(self) -> Tensor:
         """The inputs that training evaluates, like x; for VMT changed by size 1 to first order."""
         if self.infinitesimal:
-            return self.x + self.perturbation.tangent(self.x, self.parameters)
+            return self.apply()
         return self.perturbation(self.x, self.parameters)
 
     def apply(self, degree: float = 1.0, warp: bool = False) -> Tensor:
@@ -75,6 +73,8 @@ class Worst:
         """
         degree = checks.number(degree, "degree")
         if not isinstance(self.perturbation, Movement):
+            if self.infinitesimal:
+                return self.x + degree * self.perturbation.tangent(self.x, self.parameters)
             return self.x + degree * (self.perturbed - self.x)
         if warp or (self.perturbation.warp and not self.infinitesimal):
             return resample(self.x, degree * self.displacement, self.perturbation.padding)

@@ -44,7 +44,11 @@ def product(problem: Problem, tangent: Tensor, *, exact: bool = False, last: boo
             response = moved.detach() - clean.full_logits
         cotangent = problem.divergence.curvature(clean.full_logits, response)
         (found,) = torch.autograd.grad(
-            outputs, leaf, cotangent.to(outputs.dtype), retain_graph=True, allow_unused=True
+            outputs,
+            leaf,
+            cotangent.to(outputs.dtype),
+            retain_graph=exact or clean.can_linearize,
+            allow_unused=True,
         )
         if last:
             clean.forget_linearization()

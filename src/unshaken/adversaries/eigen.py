@@ -26,6 +26,8 @@ class TopEigenvector(Adversary):
     :class:`PowerIteration`.
     """
 
+    needs = "linearization"
+
     def __init__(self, radius: float) -> None:
         super().__init__()
         self.radius = checks.radius(radius)

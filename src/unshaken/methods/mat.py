@@ -49,7 +49,8 @@ class MVAT(Regularizer):
 
     ``mean_i KL[p(·|x_i) ‖ p(·|x_i moved by V_i)]`` with V of RMS displacement ``radius`` along the
     top eigenvector of the K×K curvature of the divergence in the fields' coefficients, in closed
-    form, or by ``steps`` power iterations; the input is resampled.
+    form, or by ``steps`` power iterations; the input is resampled. Draws signs (closed form) or
+    directions from torch's global generator.
 
     Args:
         fields: field families; together they span the movements.

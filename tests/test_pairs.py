@@ -1,0 +1,29 @@
+"""Every two methods work together: no term uses up what another needs."""
+
+import pytest
+import torch
+
+from tests import networks
+from tests.contracts import CONTRACTS, SEED, SHAPES
+from unshaken import Objective
+
+SHAPE = SHAPES["image"]
+NAMES = [name for name, contract in CONTRACTS.items() if "image" in contract.on]
+
+
+@pytest.mark.parametrize("first", NAMES)
+def test_every_pair_of_methods_shares_a_clean_pass(first):
+    """No term may use up what another needs, in either order."""
+    model = networks.normalized(SHAPE).double()
+    x, y = networks.batch(SHAPE)
+    index = torch.arange(4)
+    for second in NAMES:
+        terms = [CONTRACTS[name].make(SHAPE).double() for name in (first, second)]
+        torch.manual_seed(SEED)
+        found = Objective(model, *terms)(x, y, index=index)
+        torch.manual_seed(SEED)
+        expected = torch.nn.functional.cross_entropy(model(x), y)
+        for term in terms:
+            expected = expected + term(model, x, y if term.labeled else None, index=index)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0, msg=second)
+        networks.assert_same(networks.gradients(found, model), networks.gradients(expected, model))
