@@ -45,7 +45,7 @@ MARKER = ENVIRONMENT / "set-up.txt"
 LOG = ENVIRONMENT / "set-up.log"
 CONSTRAINTS = ROOT / "constraints.txt"
 
-CORE, ALL = "", "[test,quality,hub,tune,logs]"
+CORE, ALL = "", "[test,quality,hub,tune,logs,cluster]"
 DEMO = ["compare", "--data", "digits", "--labels", "100", "--methods", "all", "--seeds", "5"]
 DEMO += ["--out", "demo"]
 LINT = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]

@@ -26,6 +26,7 @@ def compare(
     download: bool = False,
     jobs: int | None = None,
     threads: int = 1,
+    engine: str = "processes",
     quiet: bool = False,
 ) -> int:
     """Compare methods on one data set: the same splits, budget and first weights for all.
@@ -52,6 +53,8 @@ def compare(
         download: fetch published data that are missing
         jobs: runs at a time; as many as there are cores unless given, one on a GPU
         threads: threads of PyTorch in each run
+        engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT to share the
+            runs out over the workers of that scheduler
         quiet: show no progress
     """
     from unshaken import checks
@@ -99,6 +102,7 @@ def compare(
             settings=settings_of(chosen, settings),
             jobs=jobs or _jobs(threads),
             threads=threads,
+            engine=engine,
             finished=live.finished,
             load=load,
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unshaken.comparison import gallery
+from unshaken.comparison import cluster, gallery
 from unshaken.comparison.checking import check, described, identity
 from unshaken.comparison.environment import environment
 from unshaken.comparison.folder import ComparisonFolder, write_json, write_record
@@ -65,6 +65,7 @@ def compare(
     settings: Settings | None = None,
     jobs: int = 1,
     threads: int | None = 1,
+    engine: str = "processes",
     finished: Report | None = None,
     load: Loader | None = None,
 ) -> Comparison:
@@ -86,6 +87,8 @@ def compare(
         settings: overrides of method settings, by method.
         jobs: processes at a time.
         threads: threads of PyTorch in each; None for one where the network is small.
+        engine: ``processes`` of this machine, ``dask`` for a local cluster of them, or
+            ``dask://HOST:PORT`` for the workers of that scheduler, which ignores ``jobs``.
         finished: called with each record, how many runs are done, and how many there are.
         load: where this process takes the data from.
 
@@ -95,6 +98,7 @@ def compare(
     """
     if not methods or not seeds:
         raise ValueError(f"methods and seeds must not be empty, got {methods!r} and {seeds!r}")
+    cluster.check_engine(engine)
     with closing(ComparisonFolder(out)) as folder:
         load = load or Loader()
         dataset = load(protocol, seeds[0])
@@ -113,7 +117,9 @@ def compare(
                 tasks.append(Task(protocol, method, seed, settings or {}, pictures, threads))
         total, lost = len(records) + len(tasks), []
         try:
-            with closing(outcomes(tasks, jobs, load)) as coming:
+            here = engine == "processes"
+            found = outcomes(tasks, jobs, load) if here else cluster.outcomes(tasks, engine, jobs)
+            with closing(found) as coming:
                 for outcome in coming:
                     if outcome.record is None:
                         lost.append(outcome)

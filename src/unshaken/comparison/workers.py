@@ -70,10 +70,11 @@ def outcomes(tasks: Sequence[Task], jobs: int, load: Loader) -> Generator[Outcom
         yield from _side_by_side(tasks, min(jobs, len(tasks)))
         return
     for task in tasks:
-        yield _do(task, load)
+        yield do(task, load)
 
 
-def _do(task: Task, load: Loader) -> Outcome:
+def do(task: Task, load: Loader) -> Outcome:
+    """One run in this process."""
     try:
         record = run(
             task.protocol,
@@ -191,7 +192,7 @@ def _serve(pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            pipe.send(_do(task, load))
+            pipe.send(do(task, load))
         except Interrupted as stop:  # SIGTERM: end as its default would
             signal.signal(stop.signal, signal.SIG_DFL)
             os.kill(os.getpid(), stop.signal)

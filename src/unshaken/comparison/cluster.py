@@ -1,0 +1,133 @@
+"""Runs on many machines, as futures of a Dask cluster."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unshaken.comparison.single import Loader
+from unshaken.comparison.workers import Outcome, Task, do
+from unshaken.training.atomic import replace_bytes
+
+PREFIX = "dask://"
+
+_PATIENCE = 30.0
+"""Seconds in which a scheduler has to answer."""
+
+_ALONE = threading.Lock()
+_LOAD = Loader()
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a worker sends back: the outcome, and the files of its pictures."""
+
+    outcome: Outcome
+    files: dict[str, bytes]
+
+
+def check_engine(engine: str) -> str:
+    """The engine: ``processes``, ``dask`` (processes of a local cluster) or ``dask://HOST:PORT``.
+
+    Raises:
+        ValueError: it is another one.
+        ImportError: it is Dask, and that is not installed.
+    """
+    if engine == "processes":
+        return engine
+    host, _, port = engine.removeprefix(PREFIX).rpartition(":")
+    if engine != "dask" and not (engine.startswith(PREFIX) and host and port.isdigit()):
+        raise ValueError(f"engine must be processes, dask or dask://HOST:PORT, got {engine!r}")
+    _dask()
+    return engine
+
+
+def outcomes(tasks: Sequence[Task], engine: str, jobs: int) -> Generator[Outcome, None, None]:
+    """Do the runs on a cluster; each outcome comes once, as soon as it is known.
+
+    A run whose worker dies is done again by another; after some such deaths it is given up as
+    lost. Records and pictures travel back, so that only this process writes to the comparison's
+    folder. Data of the user's own have to lie at the same path on every machine, and every
+    machine needs the same version of this package.
+
+    Args:
+        tasks: the runs.
+        engine: ``dask`` or ``dask://HOST:PORT``, the address of a scheduler.
+        jobs: worker processes of a local cluster.
+
+    Raises:
+        ValueError: no scheduler answers.
+    """
+    distributed = _dask()
+    if not tasks:
+        return
+    with ExitStack() as stack:
+        address: Any = f"tcp://{engine.removeprefix(PREFIX)}"
+        if engine == "dask":
+            address = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=min(jobs, len(tasks)),
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+        try:
+            client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
+        except OSError as error:
+            raise ValueError(f"engine: no Dask scheduler answers at {engine}") from error
+        stack.callback(client.close)
+        # A key of its own for each: the cluster may remember those of another comparison.
+        futures = client.map(_do, tasks, pure=False)
+        stack.callback(client.cancel, futures)
+        waiting = dict(zip(futures, tasks, strict=True))
+        for future in distributed.as_completed(futures, loop=client.loop):
+            # A result that was lost with its worker is made again and announced again.
+            task = waiting.pop(future, None)
+            if task is not None:
+                yield _received(future, task)
+
+
+def _received(future: Any, task: Task) -> Outcome:
+    try:
+        answer: _Answer = future.result()
+    except Exception as error:
+        # The cluster's own: workers that died under this run again and again, or a version of
+        # this package that does not know it.
+        said = " ".join(str(error).split())
+        return Outcome(task, lost=f"the cluster gave it up: {type(error).__name__}: {said}")
+    if task.pictures is not None:
+        for name, content in answer.files.items():
+            path = task.pictures / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_bytes(path, content)
+    return replace(answer.outcome, task=task)
+
+
+def _do(task: Task) -> _Answer:
+    """On a worker: one run at a time, because PyTorch's random state is the whole process's."""
+    with _ALONE, tempfile.TemporaryDirectory() as folder:
+        pictures = None if task.pictures is None else Path(folder)
+        outcome = do(replace(task, pictures=pictures), _LOAD)
+        files = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in Path(folder).rglob("*")
+            if path.is_file()
+        }
+    return _Answer(outcome, files)
+
+
+def _dask() -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise ImportError(
+            "engine dask needs distributed: pip install 'unshaken[cluster]'"
+        ) from error
+    return distributed

@@ -1,0 +1,94 @@
+"""Runs on a Dask cluster of processes: the same numbers, whoever is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from tests.commands import mistake, summary, unshaken
+from tests.comparison.test_workers import MOONS, numbers, tasks
+from unshaken.comparison import cluster
+from unshaken.comparison.single import Loader
+from unshaken.comparison.workers import outcomes
+
+distributed = pytest.importorskip("distributed", reason="needs the extra: cluster")
+
+SLOWER = MOONS.with_changes(training={**MOONS.training, "steps": 400})
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=2, dashboard_address=None, silence_logs=50
+    ) as local:
+        yield local
+
+
+def engine(scheduler) -> str:
+    return scheduler.scheduler_address.replace("tcp://", "dask://")
+
+
+def test_a_killed_workers_runs_are_done_again_and_none_twice(scheduler, tmp_path):
+    work = [replace(t, pictures=tmp_path / "p") for t in tasks(("baseline", "vat"), (0, 1), SLOWER)]
+    expected = numbers(list(outcomes([replace(t, pictures=None) for t in work], 1, Loader())))
+    coming = cluster.outcomes(work, engine(scheduler), 1)
+    found = [next(coming)]
+
+    def busy_process() -> int:  # inside, so that it travels whole to workers without tests
+        return os.getpid() if cluster._ALONE.locked() else 0
+
+    with distributed.Client(scheduler, set_as_default=False) as client:
+        end = time.monotonic() + 20
+        while not (busy := [pid for pid in client.run(busy_process).values() if pid]):
+            assert time.monotonic() < end
+        with suppress(ProcessLookupError):
+            os.kill(busy[0], signal.SIGKILL)
+    found += list(coming)
+    assert [o.lost for o in found] == [""] * 4
+    assert numbers(found) == expected
+    assert all(o.task.pictures == tmp_path / "p" for o in found)
+    # Worst perturbations and boundaries travelled back.
+    assert sorted(p.name for p in (tmp_path / "p/boundaries").iterdir()) == [
+        "baseline.npz",
+        "vat.npz",
+    ]
+
+
+def test_the_command_gives_what_processes_give(scheduler, tmp_path):
+    words = ["compare", "--data", "moons", "--methods", "baseline,vat", "--seeds", "2", "--quiet"]
+    words += ["--steps", "10"]
+    said = unshaken(*words, "--engine", engine(scheduler), "--out", tmp_path / "cluster")
+    assert said.code == 0, said
+    assert unshaken(*words, "--jobs", "1", "--out", tmp_path / "here").code == 0
+    for name in ("baseline/seed-0.json", "baseline/seed-1.json", "vat/seed-0.json"):
+        pair = [
+            json.loads((tmp_path / part / "runs" / name).read_text())
+            for part in ("cluster", "here")
+        ]
+        assert pair[0]["history"] == pair[1]["history"]
+        assert pair[0]["fingerprint"] == pair[1]["fingerprint"]
+    rows = [summary(tmp_path / part)["rows"] for part in ("cluster", "here")]
+    assert [r["errors"] for r in rows[0]] == [r["errors"] for r in rows[1]]
+
+
+def test_mistakes(monkeypatch):
+    words = ["compare", "--methods", "baseline", "--seeds", "1", "--engine"]
+    for wrong in ("dusk", "dask://", "dask://host", "dask:host:1"):
+        assert "engine must be processes, dask or dask://HOST:PORT" in mistake(*words, wrong)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    said = mistake(*words, "dask")
+    assert said == "engine dask needs distributed: pip install 'unshaken[cluster]'"
+
+
+def test_no_scheduler_answers(monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+    coming = cluster.outcomes(tasks(), "dask://127.0.0.1:9", 1)
+    with pytest.raises(ValueError, match="no Dask scheduler answers"):
+        next(coming)
