@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from tests.commands import mistake, unshaken, write_npz
@@ -185,6 +186,17 @@ def test_a_defect_shows_its_traceback(monkeypatch, tmp_path):
     monkeypatch.setattr(single.Loader, "__call__", lambda *_: int("no number"))
     with pytest.raises(ValueError, match="invalid literal"):
         unshaken("train")
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_too_little_memory(error, tmp_path, monkeypatch):
+    def fill(*_):
+        raise error("63 GiB")
+
+    monkeypatch.setattr(single.Loader, "__call__", fill)
+    said = unshaken("train", "--out", tmp_path)
+    assert said.code == 1
+    assert said.err == "unshaken: error: not enough memory; a smaller --batch-size needs less\n"
 
 
 def test_a_sentence_becomes_a_traceback_on_demand(monkeypatch):

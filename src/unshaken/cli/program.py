@@ -72,6 +72,8 @@ def _explain(error: Exception) -> int:
     if isinstance(error, Mistake):
         return _say(f"error: {error}", USAGE_ERROR)
 
+    import torch
+
     from unshaken.comparison.compare import Stopped
     from unshaken.comparison.mistakes import is_mistake, sentence
     from unshaken.training import Interrupted, NonFiniteError
@@ -83,6 +85,8 @@ def _explain(error: Exception) -> int:
         return _say(
             f"stopped by {error.signal.name} after step {error.step}{kept}", error.exit_code
         )
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return _say("error: not enough memory; a smaller --batch-size needs less", FAILED)
     if not is_mistake(error):
         raise error
     code = FAILED if isinstance(error, NonFiniteError) else USAGE_ERROR
