@@ -85,6 +85,7 @@ class Run:
         self._clipped = [p for p in objective.model.parameters() if p.requires_grad]
         self._average = None if config.ema is None else Average(objective.model, config.ema)
         runtime.setup(objective, self._optimizer)
+        self._draws = augment is not None or len(objective.regularizers) > 0
         self._drawing = torch.Generator(device=runtime.device)
         self._meter = Meter(runtime.device)
         self.described = {
@@ -170,10 +171,13 @@ class Run:
 
     def _one_batch(self, step: int, micro: int) -> None:
         runtime = self._runtime
-        # Seeded anew for each batch: draws are a pure function of (seed, step) as the batches are,
-        # so that no process can fall out of step with the others, however a run was resumed.
-        self._drawing.manual_seed(seed_of("draws", self._config.seed, step, micro))
-        with draws.shared(self._drawing, runtime.rank, runtime.world_size):
+        if self._draws:
+            # Seeded anew for each batch: draws are a pure function of (seed, step) as the batches
+            # are, so that no process can fall out of step with the others, however a run resumed.
+            self._drawing.manual_seed(seed_of("draws", self._config.seed, step, micro))
+            with draws.shared(self._drawing, runtime.rank, runtime.world_size):
+                loss = runtime.loss(self._feed.batch(step, micro))
+        else:
             loss = runtime.loss(self._feed.batch(step, micro))
         bad = self._meter.add(step, micro, loss, self._objective.report)
         # Several processes stop together, at the next agreement.
