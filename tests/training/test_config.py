@@ -92,5 +92,6 @@ def test_the_first_field_that_matters_is_named():
             "clip",
             "accumulate",
             "precision",
+            "compile",
             "seed",
         }, f"say whether {field.name} may change when a run is resumed"

@@ -66,6 +66,9 @@ class TrainingConfig:
     """Batches whose gradients are averaged in each step."""
     precision: Precision = "32"
     """32 or 64 (all arithmetic), bf16 or 16 (mixed with float32)."""
+    compile: bool = False
+    """Run the network as compiled code (torch.compile): it takes seconds to minutes to begin. Not
+    with terms that differentiate twice through it, as VMT. On the CPU the MLPs were slower with it."""
     seed: int = 0
     """Seed of the batches and of all random numbers drawn while training."""
     evaluate_every: int = 0
@@ -107,6 +110,7 @@ class TrainingConfig:
             ("precision", get_args(Precision)),
             ("decay_norms", (True, False)),
             ("decay_adversaries", (True, False)),
+            ("compile", (True, False)),
         ):
             checks.choice(getattr(self, name), name, options)
         learning_rate_factor(self.schedule, self.steps)

@@ -15,6 +15,7 @@ from .. import draws
 from ..data import Dataset, Split
 from ..data.seeds import seed_of
 from .clock import StepClock
+from .compilation import compiled
 from .config import TrainingConfig
 from .feed import Feed, describe_data
 from .folder import RunFolder
@@ -84,7 +85,9 @@ class Run:
         self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]
         self._clipped = [p for p in objective.model.parameters() if p.requires_grad]
         self._average = None if config.ema is None else Average(objective.model, config.ema)
-        runtime.setup(objective, self._optimizer)
+        # Its own report and passes are those of the run; state is read from the objective given.
+        self._running = compiled(objective, runtime.device) if config.compile else objective
+        runtime.setup(self._running, self._optimizer)
         self._draws = augment is not None or len(objective.regularizers) > 0
         self._drawing = torch.Generator(device=runtime.device)
         self._meter = Meter(runtime.device)
@@ -179,7 +182,7 @@ class Run:
                 loss = runtime.loss(self._feed.batch(step, micro))
         else:
             loss = runtime.loss(self._feed.batch(step, micro))
-        bad = self._meter.add(step, micro, loss, self._objective.report)
+        bad = self._meter.add(step, micro, loss, self._running.report)
         # Several processes stop together, at the next agreement.
         if bad is not None and runtime.world_size == 1:
             self._stop(bad)
