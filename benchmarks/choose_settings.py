@@ -142,6 +142,8 @@ def write(best: dict[str, dict[str, float]], options: argparse.Namespace) -> Non
     # The control is as large as its rival; random-tuned has the size that suits it best.
     methods = {**values.get("methods", {}), **best}
     methods["random"] = {"radius": methods["vat"]["radius"]}
+    if "mvat" in methods:
+        methods["random-movement"] = {"radius": methods["mvat"]["radius"]}
     values["methods"] = methods
     where = "validation examples" if options.data == "digits" else "data of other seeds"
     values["note"] = (

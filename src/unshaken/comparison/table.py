@@ -75,6 +75,7 @@ def headline(rows: Sequence[Row], baseline: str) -> str:
 _CONTROLS = {
     "random": "Random noise as large as VAT's, the control,",
     "random-tuned": "Random noise at its own best size",
+    "random-movement": "Random movement as large as MVAT's",
 }
 
 

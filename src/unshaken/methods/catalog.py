@@ -17,7 +17,7 @@ from unshaken.methods.random import Random
 from unshaken.methods.vat import VAT
 from unshaken.methods.vmt import VMT
 from unshaken.methods.xat import XAT, XVAT
-from unshaken.perturbations import Additive
+from unshaken.perturbations import Additive, Movement
 from unshaken.perturbations.fields import Affine, Rotation, Scale, Shift
 from unshaken.regularizer import Term
 from unshaken.terms import ClassBalance, EntropyMinimization
@@ -93,6 +93,14 @@ CATALOG: Mapping[str, Method] = {
         "random noise at its own best size (control)",
         _random("random-tuned"),
         {"radius": 2.0, "weight": 1.0},
+    ),
+    "random-movement": Method(
+        "random affine movement as large as MVAT's (control)",
+        lambda shape, s: [
+            Random(Movement(Affine()), s["radius"], weight=s["weight"], name="random-movement")
+        ],
+        {"radius": 0.5, "weight": 1.0},
+        axes=1,
     ),
     "at-l2": Method("adversarial training, L2", _at(2, "at-l2"), {"radius": 1.0, "weight": 1.0}),
     "at-linf": Method(

@@ -20,7 +20,7 @@ from unshaken.pictures.palette import INK, MUTED, look
 History = Sequence[Mapping[str, Any]]
 Histories = Mapping[str, Sequence[History]]
 
-_CONTROLS = ("baseline", "random", "random-tuned", "dropout")
+_CONTROLS = ("baseline", "random", "random-tuned", "random-movement", "dropout")
 _LABEL_WIDTH = 132.0
 _LINE = 13.2  # pixels from one label to the next
 

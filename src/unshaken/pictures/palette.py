@@ -47,7 +47,7 @@ INK, MUTED, RULE, PAPER = (COLORS[name][0] for name in ("ink", "muted", "rule", 
 _FAMILIES: Mapping[str, tuple[str, str, tuple[str, ...]]] = MappingProxyType(
     {
         "ink": ("baseline", "D", ("baseline",)),
-        "control": ("controls", "v", ("random", "random-tuned", "dropout")),
+        "control": ("controls", "v", ("random", "random-tuned", "random-movement", "dropout")),
         "at": ("additive, labels", "^", ("at-l2", "at-linf", "at")),
         "vat": ("additive, label-free", "o", ("vat",)),
         "vmt": ("movement rate", "s", ("vmt-shift", "vmt-rotation", "vmt-scale", "vmt-all", "vmt")),
