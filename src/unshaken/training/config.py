@@ -68,7 +68,8 @@ class TrainingConfig:
     """32 or 64 (all arithmetic), bf16 or 16 (mixed with float32)."""
     compile: bool = False
     """Run the network as compiled code (torch.compile): it takes seconds to minutes to begin. Not
-    with terms that differentiate twice through it, as VMT. On the CPU the MLPs were slower with it."""
+    with terms that differentiate twice through it, as VMT. On the CPU small
+    MLPs were slower with it."""
     seed: int = 0
     """Seed of the batches and of all random numbers drawn while training."""
     evaluate_every: int = 0
