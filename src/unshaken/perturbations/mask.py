@@ -62,7 +62,7 @@ class Mask(Perturbation):
         raise ValueError("Mask has no rate at no change: Infinitesimal needs Additive or Movement")
 
     def price(self, z: Tensor, distribution: HardConcrete) -> Tensor:
-        """``λ E‖z‖₀ − smoothness · mean |∇z|``, what the mask gains beside the divergence: ``(N,)``."""
+        """``λ E‖z‖₀ − smoothness · mean |∇z|``, what a mask gains beside D: ``(N,)``."""
         gain = self.sparsity * flat(distribution.nonzero_probability).mean(1)
         if self.smoothness:
             for axis in range(2 if z.dim() > 2 else 1, z.dim()):
