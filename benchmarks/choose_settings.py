@@ -67,7 +67,7 @@ GRIDS: dict[str, dict[str, dict[str, list[float]]]] = {
         "random-tuned": {"radius": [0.25, 0.5, 1.0]},
         "at-l2": {"radius": [0.25, 0.4, 0.6]},
         "at-linf": {"radius": [0.05, 0.1]},
-        "vat": {"radius": [0.15, 0.2, 0.25, 0.3]},
+        "vat": {"radius": [0.2, 0.22, 0.25, 0.3]},
         "xat": {"weight": [0.25, 0.5, 1.0]},
         "xvat": {"weight": [0.3, 1.0], "scale": [1.0, 2.0]},
         "xvat-transductive": {"weight": [0.3, 1.0], "scale": [1.0, 2.0]},
