@@ -73,8 +73,10 @@ class Pace:
         by_step = self._saving and self._every is not None and step % self._every == 0
         if self._runtime.world_size == 1:
             save = by_step or self._by_time()
-            bad = settle() if save or must else None
-            return Decision(self._watch.received, save, bad)
+            stop = self._watch.received
+            # A stop saves too, and a checkpoint holds no values that are still on the device.
+            bad = settle() if save or must or stop is not None else None
+            return Decision(stop, save, bad)
         self._until -= 1
         if self._until > 0 and not (must or by_step):
             return _GO_ON
