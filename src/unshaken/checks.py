@@ -158,7 +158,7 @@ class _Watch:
             _, flag, earlier = self.pending.popleft()
             if bool(flag):
                 self.pending.clear()
-                raise ValueError(f"{earlier} in an earlier batch")
+                raise ValueError(f"{earlier} in this or an earlier batch")
         flag = torch.empty((), dtype=torch.bool, pin_memory=True)
         flag.copy_(bad, non_blocking=True)
         event = torch.cuda.Event()

@@ -30,10 +30,18 @@ def test_shapes_and_counts(name: str) -> None:
 @pytest.mark.parametrize("name", GENERATED)
 def test_the_seed_says_it_all(name: str) -> None:
     before = torch.random.get_rng_state()
-    first, again, other = load(name, seed=3), load(name, seed=3), load(name, seed=4)
+    first, again, other = load(name, seed=3), load(name, seed=3), load(name, seed=1003)
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(first.x_train, again.x_train) and torch.equal(first.x_test, again.x_test)
     assert torch.equal(first.x_train, other.x_train) == (name == "digits")
+
+
+@pytest.mark.parametrize("name", ["moons", "circles"])
+def test_seeds_near_each_other_share_the_points_but_not_the_unlabeled_ones(name: str) -> None:
+    first, other = load(name, seed=0), load(name, seed=999)
+    assert torch.equal(first.x_train, other.x_train) and torch.equal(first.x_test, other.x_test)
+    assert first.x_unlabeled is not None and other.x_unlabeled is not None
+    assert not torch.equal(first.x_unlabeled, other.x_unlabeled)
 
 
 def test_digits_test_set_is_fixed_balanced_and_apart() -> None:

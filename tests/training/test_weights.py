@@ -20,7 +20,7 @@ from .test_checkpoint import Exploit
 def run(request, tmp_path):
     data, split = noise()
     result = train(objective(), data, split, config(ema=request.param), out=tmp_path / "run")
-    return tmp_path / "run", {k: v.clone() for k, v in result.model.state_dict().items()}
+    return tmp_path / "run", {k: v.cpu().clone() for k, v in result.model.state_dict().items()}
 
 
 def test_weights_come_from_wherever_they_are(run):

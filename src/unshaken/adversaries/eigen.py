@@ -21,6 +21,8 @@ class TopEigenvector(Adversary):
     the input under field k, J the model's Jacobian. The worst a of RMS displacement ``radius``
     solves ``M a = μ G a``. The sign, which M leaves open, is drawn at random for each example.
 
+    On a GPU each call waits for the device: ``eigh`` reads its status.
+
     It costs min(K, number of outputs) passes over the network: K forward ones, the responses
     ``J T_k`` by difference, or one input gradient for each output. For many fields and outputs use
     :class:`PowerIteration`.

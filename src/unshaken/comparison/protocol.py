@@ -16,7 +16,7 @@ from unshaken import data
 from unshaken.data import Augmentation
 from unshaken.training import TrainingConfig
 
-VERSION = 2
+VERSION = 3
 """Raised whenever a change of this package changes the numbers of a run: older runs are redone."""
 
 _FREE = ("seed", "checkpoint_every", "checkpoint_seconds", "keep")

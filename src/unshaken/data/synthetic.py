@@ -13,6 +13,9 @@ from .seeds import numpy_generator
 
 __all__ = ["circles", "embedding", "moons", "sinusoids"]
 
+SHARED = 1000
+"""As many seeds share the points of a set in the plane."""
+
 
 def sinusoids(seed: int) -> Raw:
     """Two classes of noisy sinusoids that differ by 2 % in frequency, ``(1, 100)`` each.
@@ -51,8 +54,11 @@ def moons(seed: int) -> Raw:
     the one about (1/2, -1/4) from -90 to 180 degrees, uniformly, with Gaussian noise of standard
     deviation 0.1 in each coordinate: the measures of the published set of Miyato et al. (2016).
     16 labeled examples, 1000 to test with, of which 500 are also ``x_unlabeled``.
+
+    As the published set is one set of points, seeds 0 to 999 share their points and labels, 1000
+    to 1999 share others, and so on; the seed chooses the 500 unlabeled ones.
     """
-    random = numpy_generator("moons", seed)
+    random = numpy_generator("moons", seed // SHARED)
 
     def draw(labels: Array) -> Array:
         start = np.where(labels == 0, np.pi / 2, -np.pi / 2)
@@ -63,7 +69,7 @@ def moons(seed: int) -> Raw:
         return center + circle + noise
 
     labeled, test = np.repeat([0, 1], 8), _shuffled(random, np.repeat([0, 1], 500))
-    return _planar(draw(labeled), labeled, draw(test), test, "two interlocked arcs")
+    return _planar(draw(labeled), labeled, draw(test), test, "two interlocked arcs", seed)
 
 
 def circles(seed: int) -> Raw:
@@ -71,9 +77,10 @@ def circles(seed: int) -> Raw:
 
     Class 0 has the radius 1/4, class 1 the radius 1, with Gaussian noise of standard deviation
     0.05 in each coordinate: the measures of the published set of Miyato et al. (2016). 16 labeled
-    examples, 1000 to test with, of which 500 are also ``x_unlabeled``.
+    examples, 1000 to test with, of which 500 are also ``x_unlabeled``. Seeds share points as those
+    of :func:`moons` do.
     """
-    random = numpy_generator("circles", seed)
+    random = numpy_generator("circles", seed // SHARED)
 
     def draw(labels: Array) -> Array:
         angle = random.uniform(0, 2 * np.pi, len(labels))
@@ -83,7 +90,7 @@ def circles(seed: int) -> Raw:
         return circle + noise
 
     labeled, test = np.repeat([0, 1], 8), _shuffled(random, np.repeat([0, 1], 500))
-    return _planar(draw(labeled), labeled, draw(test), test, "two concentric circles")
+    return _planar(draw(labeled), labeled, draw(test), test, "two concentric circles", seed)
 
 
 @cache
@@ -94,15 +101,18 @@ def embedding() -> Tensor:
     return torch.from_numpy((rows * np.sign(rows[0])).T.astype(np.float32))
 
 
-def _planar(points: Array, labels: Array, test: Array, test_labels: Array, words: str) -> Raw:
+def _planar(
+    points: Array, labels: Array, test: Array, test_labels: Array, words: str, seed: int
+) -> Raw:
     plane = embedding()
+    chosen = np.sort(numpy_generator("unlabeled", words, seed).permutation(len(test))[:500])
     x, x_test = ((p @ plane.numpy()).astype(np.float32) for p in (points, test))
     return Raw(
         x,
         labels,
         x_test,
         test_labels,
-        x_unlabeled=x_test[:500],
+        x_unlabeled=x_test[chosen],
         scale=None,
         classes=2,
         info=_info(f"{words}; 16 labeled, 1000 test, 500 of which are also the unlabeled ones"),
