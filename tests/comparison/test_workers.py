@@ -92,6 +92,8 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # A shell that starts the tests in the background has them ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def wait_for(self, condition) -> None:
