@@ -207,3 +207,14 @@ def call(term: Term, model: torch.nn.Module, x: Tensor, y: Tensor, **options: Te
     """The term's value from a fixed random state, with everything any row may need."""
     torch.manual_seed(SEED)
     return term(model, x, y if term.labeled else None, index=torch.arange(len(x)), **options)
+
+
+_FIRST = ("linearization", "input", "input-graph", "logits", "nothing")
+
+
+def in_order(terms: list[Term], unlabeled: bool = False) -> list[Term]:
+    """Terms in the order in which an objective draws for them.
+
+    The labeled batch comes first, and of each batch what needs the graph of its clean pass.
+    """
+    return sorted(terms, key=lambda t: (unlabeled and not t.labeled, _FIRST.index(t.needs)))

@@ -1,4 +1,4 @@
-"""Norms that never underflow, gradients that are reversed or handed out, layers put back."""
+"""Norms that never underflow, gradients that are reversed, layers put back."""
 
 import pytest
 import torch
@@ -7,7 +7,6 @@ from torch import nn
 from unshaken import VAT
 from unshaken.autograd import (
     RandomState,
-    hand_out,
     normalization_layers,
     normalization_policy,
     normalize,
@@ -59,26 +58,6 @@ def test_reversal_is_the_identity_with_the_opposite_gradient():
     assert torch.equal(y, x)
     (g,) = torch.autograd.grad((3 * y).sum(), x)
     assert g.tolist() == [-3.0] * 4
-
-
-def test_handed_out_gradients_are_multiplied_by_what_comes_from_above():
-    a, b, c = (torch.randn(3, requires_grad=True) for _ in range(3))
-    ready = [torch.arange(3.0), None, torch.ones(3)]
-    value = hand_out(torch.tensor(5.0), [a, b, c], ready)
-    assert float(value.detach()) == 5.0
-    (7 * value + a.sum()).backward()
-    assert a.grad.tolist() == [1.0, 8.0, 15.0]
-    assert b.grad is None
-    assert c.grad.tolist() == [7.0] * 3
-
-
-def test_handing_out_twice_is_refused():
-    a = torch.randn(3, requires_grad=True)
-    value = hand_out(torch.tensor(5.0), [a], [torch.ones(3)])
-    value.backward()
-    with pytest.raises(RuntimeError, match=r"sent backward twice.*Call the objective again"):
-        value.backward()
-    assert a.grad.tolist() == [1.0] * 3
 
 
 def layers():

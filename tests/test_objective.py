@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests import networks
-from tests.contracts import CONTRACTS, SEED, SHAPES
+from tests.contracts import CONTRACTS, SEED, SHAPES, in_order
 from unshaken import (
     AT,
     VAT,
@@ -61,7 +61,7 @@ def standalone(model, terms, x, y, u=None):
     """The sum of what the terms give on their own, drawing in the same order."""
     torch.manual_seed(SEED)
     total = F.cross_entropy(model(x), y)
-    for term in terms:
+    for term in in_order(terms, u is not None):
         free = u is not None and not term.labeled
         total = total + term(
             model, u if free else x, y if term.labeled else None, index=INDEX[: len(x)]

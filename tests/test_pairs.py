@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests import networks
-from tests.contracts import CONTRACTS, SEED, SHAPES
+from tests.contracts import CONTRACTS, SEED, SHAPES, in_order
 from unshaken import Objective
 
 SHAPE = SHAPES["image"]
@@ -23,7 +23,7 @@ def test_every_pair_of_methods_shares_a_clean_pass(first):
         found = Objective(model, *terms)(x, y, index=index)
         torch.manual_seed(SEED)
         expected = torch.nn.functional.cross_entropy(model(x), y)
-        for term in terms:
+        for term in in_order(terms):
             expected = expected + term(model, x, y if term.labeled else None, index=index)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=0, msg=second)
         networks.assert_same(networks.gradients(found, model), networks.gradients(expected, model))

@@ -79,36 +79,6 @@ def reverse_gradient(x: Tensor) -> Tensor:
     return _ReverseGradient.apply(x)
 
 
-class _HandOut(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, value: Tensor, gradients: Sequence[Tensor | None], *leaves: Tensor
-    ) -> Tensor:
-        ctx.gradients = gradients
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *factors: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = ctx.gradients
-        if gradients is None:
-            raise RuntimeError(
-                "The loss was sent backward twice; its gradients were taken in the forward call "
-                "and handed out once. Call the objective again."
-            )
-        ctx.gradients = None
-        return (None, None, *(None if g is None else g * factors[0] for g in gradients))
-
-
-def hand_out(value: Tensor, leaves: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
-    """A scalar equal to ``value`` whose backward gives each leaf its ready gradient.
-
-    The gradient that comes in from above multiplies every one of them, so loss scaling,
-    accumulation and DistributedDataParallel see an ordinary loss.
-    """
-    result: Tensor = _HandOut.apply(value.detach(), gradients, *leaves)
-    return result
-
-
 def normalization_layers(model: Callable[..., Any]) -> list[_NormBase]:
     """The layers of ``model`` whose running statistics a training pass would move."""
     if not isinstance(model, nn.Module):

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unshaken import checks
+from unshaken.adversaries.base import Penalty
 from unshaken.adversaries.learned import MaskPlayer
 from unshaken.alarm import Alarm
-from unshaken.autograd import BATCH_NORM_POLICIES, hand_out
+from unshaken.autograd import BATCH_NORM_POLICIES
 from unshaken.divergences import CrossEntropy, Divergence, Function
+from unshaken.gradients import Deferred, Sum, Taken
 from unshaken.passes import CleanPass
-from unshaken.regularizer import Regularizer, Term
+from unshaken.regularizer import Found, Regularizer, Term
+
+
+@dataclass(frozen=True)
+class _Acting:
+    """A term whose turn it is, with its weight in this call."""
+
+    name: str
+    term: Term
+    weight: float
+
+    @property
+    def takes_cross_entropy(self) -> bool:
+        return isinstance(self.term, Regularizer) and type(self.term.divergence) is CrossEntropy
 
 
 class Objective(nn.Module):
@@ -34,6 +50,10 @@ class Objective(nn.Module):
             :class:`~unshaken.divergences.Divergence` or callable ``(outputs, y) -> (N, ...)``.
         batch_norm: policy of the clean pass over the unlabeled batch.
         alarm: warn, once for each term, when it does nothing (:class:`unshaken.alarm.Alarm`).
+        take_gradients: take each term's gradient in the parameters as soon as the term is known
+            and free its graph; ``backward()`` hands the gradients out, once. Switch it off to
+            differentiate the loss in something else than the parameters, or twice. Under float16
+            autocast, and where x comes from an encoder, it is off by itself.
 
     Raises:
         TypeError: if ``model`` is not a module or a regularizer is not a term.
@@ -53,6 +73,7 @@ class Objective(nn.Module):
         criterion: Divergence | Callable[[Tensor, Tensor], Tensor] | None = None,
         batch_norm: str = "batch",
         alarm: bool = True,
+        take_gradients: bool = True,
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
@@ -76,6 +97,7 @@ class Objective(nn.Module):
         self.criterion = criterion
         self.batch_norm = checks.choice(batch_norm, "batch_norm", BATCH_NORM_POLICIES)
         self.alarm = Alarm() if alarm else None
+        self.take_gradients = take_gradients
         self.report: dict[str, Tensor] = {}
         """The last call's loss and weighted terms by name, detached scalars."""
         self.names = _apart([term.name for term in regularizers])
@@ -104,52 +126,50 @@ class Objective(nn.Module):
         Raises:
             ValueError, TypeError: on missing or wrong labels, shapes, indices or values.
         """
-        terms = self._terms()
         checks.inputs(x)
-        if not terms:
+        if not self.regularizers:
             return self._plain(x, y)
         if unlabeled is not None:
             checks.inputs(unlabeled, "unlabeled")
-        for term in terms:
-            term.check(x if term.labeled or unlabeled is None else unlabeled)
-        needs = {term.needs for term in terms if term.labeled or unlabeled is None}
-        clean = CleanPass(
+        acting = self._acting()
+        own = [a for a in acting if a.term.labeled or unlabeled is None]
+        others = [a for a in acting if not (a.term.labeled or unlabeled is None)]
+        for part in acting:
+            part.term.check(x if part in own or unlabeled is None else unlabeled)
+        clean = free = CleanPass(
             self.model,
             x,
             y,
             index=index if unlabeled is None else labeled_index,
             policy=self.batch_norm,
         )
-        clean.run_live(
-            track_input=bool(needs & {"input", "input-graph", "linearization"}),
-            twice="input-graph" in needs,
-        )
-        free = clean
         if unlabeled is not None:
             free = CleanPass(self.model, unlabeled, index=index, policy=self.batch_norm)
-            free_needs = {term.needs for term in terms if not term.labeled}
-            if "logits" in free_needs:
-                free.attach(track_input="linearization" in free_needs)
-        total: Tensor = self._supervised(clean, terms)
-        report = {}
-        watching = self.alarm is not None and torch.is_grad_enabled() and self.training
-        if "input-graph" in needs and any(_takes_cross_entropy(term) for term in terms):
-            # Computed with its graph first, it also serves the terms that need it without.
-            clean.input_gradient(CrossEntropy(), create_graph=True)
-        for name, term in zip(self.names, terms, strict=True):
-            penalty = term.penalize(clean if term.labeled else free)
-            if watching and self.alarm is not None:
-                learns = (clean if term.labeled else free).x.requires_grad or any(
-                    p.requires_grad for part in (self.model, term) for p in part.parameters()
-                )
-                self.alarm.watch(name, penalty, learns)
-            value = term.weight * penalty.value.mean()
-            report[name] = value.detach()
-            total = total + value
-        if watching:
-            self._probe(terms, clean, free)
-        self.report = {"loss": total.detach(), **report}
-        return total
+        total = self._sum(clean, free)
+        loss = None
+        if not any(a.term.replaces for a in own):
+            needs = {a.term.needs for a in own}
+            clean.run_live(
+                track_input=bool(needs & {"input", "input-graph", "linearization"}),
+                twice="input-graph" in needs,
+            )
+            loss = self._supervised(clean)
+        report = dict.fromkeys(self.names, x.new_zeros(()))
+        report |= self._add(total, clean, own, loss)
+        if others:
+            needs = {a.term.needs for a in others}
+            if "logits" in needs:
+                free.attach(track_input="linearization" in needs)
+            report |= self._add(total, free, others, None)
+        if self._watching() and self.alarm is not None and self.alarm.due():
+            for part in acting:
+                if isinstance(part.term, Regularizer):
+                    self.alarm.probe(part.name, part.term, clean if part in own else free)
+        result = total.loss()
+        if not acting and not result.requires_grad:
+            result.requires_grad_()  # no term's turn, and no labels: going backward does nothing
+        self.report = {"loss": result.detach(), **report}
+        return result
 
     def _plain(self, x: Tensor, y: Tensor | None) -> Tensor:
         """The supervised loss alone, at the cost of a hand-written step."""
@@ -184,55 +204,93 @@ class Objective(nn.Module):
     def _terms(self) -> list[Term]:
         return [term for term in self.regularizers if isinstance(term, Term)]
 
-    def _supervised(self, clean: CleanPass, terms: list[Term]) -> Tensor:
-        """The mean supervised loss; its gradient is taken at once where a term needs part of it."""
-        logits = clean.attached_logits
+    def _acting(self) -> list[_Acting]:
+        """The terms whose turn it is; asking counts the call."""
+        turns = [(name, t, t.turn()) for name, t in zip(self.names, self._terms(), strict=True)]
+        return [_Acting(name, term, turn * term.weight) for name, term, turn in turns if turn]
+
+    def _sum(self, clean: CleanPass, free: CleanPass) -> Sum:
+        """Takes each term's gradient at once, where nothing forbids it."""
+        device = clean.x.device.type
+        # Unscaled gradients would underflow in float16; the caller's scaler comes later.
+        half = torch.is_autocast_enabled(device) and (
+            torch.get_autocast_dtype(device) == torch.float16
+        )
+        # An encoder in front of x gets its gradient through an ordinary graph.
+        encoded = clean.x.requires_grad or free.x.requires_grad
+        if half or encoded or not self.take_gradients or not torch.is_grad_enabled():
+            return Deferred(clean.x)
+        return Taken(clean.x, [p for p in self.parameters() if p.requires_grad])
+
+    def _supervised(self, clean: CleanPass) -> Tensor | None:
+        """The mean supervised loss, None without labels."""
         if clean.y is None:
-            return logits.new_zeros((), dtype=torch.promote_types(logits.dtype, torch.float32))
-        target = self.criterion.target(logits, clean.y)
-        if not self._takes_gradient_now(terms, clean, logits):
-            return self.criterion.mean(logits, target)
-        values: Tensor = self.criterion(logits, target)
-        mean = values.mean()
-        # One backward gives the parameters' gradient and g together: no pass is made twice.
-        leaves: list[Tensor] = [p for p in self.parameters() if p.requires_grad]
-        found = torch.autograd.grad(
-            values.sum(),
-            [clean.require_leaf(), *leaves],
-            allow_unused=True,
-            retain_graph=any(t.needs in ("logits", "linearization") for t in terms),
-        )
-        clean.keep_gradient(found[0])
-        return hand_out(mean, leaves, [None if g is None else g / len(values) for g in found[1:]])
+            return None
+        logits = clean.attached_logits
+        result: Tensor = self.criterion.mean(logits, self.criterion.target(logits, clean.y))
+        return result
 
-    def _takes_gradient_now(self, terms: list[Term], clean: CleanPass, logits: Tensor) -> bool:
-        """Whether one backward here, for the loss and g together, saves a later one."""
-        labeled = [term for term in terms if term.labeled]
-        needs = [term.needs for term in labeled]
-        half = torch.is_autocast_enabled(logits.device.type) and (
-            # Unscaled gradients would underflow in float16; the caller's scaler comes later.
-            torch.get_autocast_dtype(logits.device.type) == torch.float16
-        )
-        return (
-            "input" in needs
-            and "input-graph" not in needs
-            and all(_takes_cross_entropy(t) for t in labeled if t.needs == "input")
+    def _add(
+        self, total: Sum, clean: CleanPass, acting: list[_Acting], loss: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Add the loss and the terms of one batch; returns the weighted terms by name.
+
+        What needs the clean graph comes first, so that the graph is gone when perturbed inputs
+        pass the network.
+        """
+        report: dict[str, Tensor] = {}
+        found: dict[str, Found | None] = {}
+        on_graph = [a for a in acting if a.term.needs in ("input-graph", "logits")]
+        on_input = [a for a in acting if a.term.needs == "input"]
+        apart = [a for a in acting if a not in on_graph]
+        if any(a.term.needs == "input-graph" and a.takes_cross_entropy for a in on_graph):
+            # Computed with its graph first, it also serves the terms that need it without.
+            clean.input_gradient(CrossEntropy(), create_graph=True)
+        at_once = (
+            isinstance(total, Taken)
+            and loss is not None
+            and bool(on_input)
+            and not on_graph
+            and all(a.takes_cross_entropy for a in on_input)
             and type(self.criterion) is CrossEntropy
-            # An encoder in front of x gets its gradient through an ordinary graph.
-            and not clean.x.requires_grad
-            and logits.requires_grad
-            and not half
+            and loss.requires_grad
         )
+        for a in apart:
+            if a.term.needs == "linearization" or (a.term.needs == "input" and not at_once):
+                found[a.name] = a.term.search(clean)
+        scalars = [] if loss is None else [loss]
+        for a in on_graph:
+            scalars.append(self._weighted(a, a.term.penalize(clean), clean))
+            report[a.name] = scalars[-1].detach()
+        if at_once and isinstance(total, Taken) and loss is not None:
+            # One backward gives the parameters' gradient and g together.
+            (g,) = total.add_with(loss, [clean.require_leaf()])
+            clean.keep_gradient(None if g is None else g * len(g))
+        elif scalars:
+            total.add(sum(scalars[1:], start=scalars[0]))
+        if isinstance(total, Taken):
+            clean.settle()
+        for a in apart:
+            hit = found[a.name] if a.name in found else a.term.search(clean)
+            penalty = a.term.penalize(clean, hit)
+            value = self._weighted(a, penalty, clean)
+            report[a.name] = value.detach()
+            if penalty.learns is None or penalty.parameters is None:
+                total.add(value)
+            else:
+                total.add_learning(value, penalty.parameters, penalty.learns)
+        return report
 
-    def _probe(self, terms: list[Term], clean: CleanPass, free: CleanPass) -> None:
-        if self.alarm is not None and self.alarm.due():
-            for name, term in zip(self.names, terms, strict=True):
-                if isinstance(term, Regularizer):
-                    self.alarm.probe(name, term, clean if term.labeled else free)
+    def _weighted(self, acting: _Acting, penalty: Penalty, clean: CleanPass) -> Tensor:
+        if self._watching() and self.alarm is not None:
+            learns = clean.x.requires_grad or any(
+                p.requires_grad for part in (self.model, acting.term) for p in part.parameters()
+            )
+            self.alarm.watch(acting.name, penalty, learns)
+        return acting.weight * penalty.value.mean()
 
-
-def _takes_cross_entropy(term: Term) -> bool:
-    return isinstance(term, Regularizer) and type(term.divergence) is CrossEntropy
+    def _watching(self) -> bool:
+        return self.alarm is not None and torch.is_grad_enabled() and self.training
 
 
 def _apart(names: list[str]) -> list[str]:

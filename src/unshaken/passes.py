@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from copy import copy
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from unshaken.autograd import (
     normalization_policy,
 )
 from unshaken.divergences import CrossEntropy, Divergence
+from unshaken.double_backward import Session, TwiceDifferentiable
 
 Model = Callable[[Tensor], Tensor]
 
@@ -72,6 +73,8 @@ class CleanPass:
         self.mixed = torch.is_autocast_enabled(x.device.type)
         """Whether the caller runs under autocast."""
         self.state: RandomState | None = None
+        self._session: Session | None = None
+        """Of the outputs that were made to be differentiated twice."""
         self._linear: tuple[Tensor, Tensor] | None = None
         self._full: Tensor | None = None
         self._attached = logits
@@ -98,10 +101,18 @@ class CleanPass:
             other.forget()
         return other
 
+    def settle(self) -> None:
+        """Keep outputs and gradients as constants and let go of their graph, which is used up."""
+        if self._attached is not None:
+            self._detached = self._attached.detach()
+        self._attached = self._leaf = self._linear = self._session = None
+        self._gradients = {(key, False): g.detach() for (key, _), g in self._gradients.items()}
+
     def forget(self) -> None:
         """Drop all outputs and gradients, but not the random state."""
         self.made_with = self.policy
         self._attached = self._detached = self._full = self._leaf = self._linear = None
+        self._session = None
         self._gradients = {}
 
     def run_live(self, *, track_input: bool = False, twice: bool = False) -> Tensor:
@@ -116,6 +127,8 @@ class CleanPass:
         with ExitStack() as stack:
             if twice:
                 stack.enter_context(differentiable_attention())
+                self._session = Session()
+                stack.enter_context(TwiceDifferentiable(self._session))
             model = self.eager if twice else self.model
             self._attached = model(self.x if self._leaf is None else self._leaf)
         return self._attached
@@ -252,26 +265,29 @@ class CleanPass:
         if leaf is None or self._attached is None or not self._attached.requires_grad:
             return None
         total = divergence(self._attached, divergence.target(self._attached, self.y)).sum()
-        (gradient,) = torch.autograd.grad(
-            total, leaf, retain_graph=True, create_graph=create_graph, allow_unused=True
-        )
+        with nullcontext() if self._session is None else self._session.gradient_in_input():
+            (gradient,) = torch.autograd.grad(
+                total, leaf, retain_graph=True, create_graph=create_graph, allow_unused=True
+            )
         return gradient
 
     def _from_new_pass(self, divergence: Divergence, create_graph: bool) -> Tensor:
         with ExitStack() as stack:
-            leaf = self.x.detach()
+            leaf, session = self.x.detach(), Session()
             if create_graph:
                 leaf = self.x.float() if self.mixed else self.x
                 leaf = leaf if leaf.requires_grad else leaf.detach()
                 stack.enter_context(full_precision(leaf.device))
                 stack.enter_context(differentiable_attention())
             leaf = leaf if leaf.requires_grad else leaf.requires_grad_()
-            logits = self.again(leaf, eager=create_graph)
+            with TwiceDifferentiable(session) if create_graph else nullcontext():
+                logits = self.again(leaf, eager=create_graph)
             if self._attached is None and not self.mixed:
                 self._detached = logits.detach()
             total = divergence(logits, divergence.target(logits, self.y)).sum()
             _require_graph(total)
-            (gradient,) = torch.autograd.grad(total, leaf, create_graph=create_graph)
+            with session.gradient_in_input():
+                (gradient,) = torch.autograd.grad(total, leaf, create_graph=create_graph)
         return gradient
 
     def slope(self, divergence: Divergence, x: Tensor, target: Tensor) -> Tensor:

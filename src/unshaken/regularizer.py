@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,30 +20,71 @@ from unshaken.perturbations.base import Perturbation
 from unshaken.worst import Worst
 
 
+@dataclass(frozen=True)
+class Found:
+    """An adversary's problem for one batch and the parameters it found."""
+
+    problem: Problem
+    parameters: Tensor
+
+
 class Term(nn.Module, ABC):
     """Something added to a loss: ``weight`` times a mean over the batch.
 
     It receives the model in each call and never stores it. Passes that it makes follow the policy
     ``batch_norm``: ``"batch"`` (statistics of the batch; running ones do not move), ``"running"``
     (the running ones) or ``"update"`` (the model's own training behavior).
+
+    With ``every=k`` it acts in every k-th training call, with k times its weight: the same force
+    on average at a k-th of the cost. The first call acts; the count is in the state dict.
     """
 
     labeled: bool = False
     """Whether it needs labels; otherwise an objective feeds it the unlabeled batch."""
 
+    replaces: bool = False
+    """Whether it stands in for the supervised loss: an objective then leaves that one out."""
+
     needs: str = "nothing"
     """What it takes from the clean pass: ``"logits"`` with their graph, or what an adversary needs
     (:class:`unshaken.adversaries.Adversary`)."""
 
-    def __init__(self, weight: float = 1.0, batch_norm: str = "batch", name: str = "") -> None:
+    def __init__(
+        self, weight: float = 1.0, batch_norm: str = "batch", name: str = "", every: int = 1
+    ) -> None:
         super().__init__()
         self.weight = checks.number(weight, "weight", low=0.0)
         self.batch_norm = checks.choice(batch_norm, "batch_norm", BATCH_NORM_POLICIES)
         self.name = name or type(self).__name__.lower()
+        self.every = checks.integer(every, "every")
+        self._calls = 0
+        if self.every > 1:
+            self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     @abstractmethod
-    def penalize(self, clean: CleanPass) -> Penalty:
-        """The unweighted penalty of each example."""
+    def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
+        """The unweighted penalty of each example; ``found`` is what :meth:`search` gave."""
+
+    def search(self, clean: CleanPass) -> Found | None:
+        """What can be found before the penalty itself is computed, while the clean graph lives."""
+        return None
+
+    def turn(self) -> int:
+        """The factor of this call's weight: ``every`` in each ``every``-th call, else 0; counts it.
+
+        Outside training (in evaluation mode or without gradients) it is 1 in each call.
+        """
+        if self.every == 1 or not (self.training and torch.is_grad_enabled()):
+            return 1
+        due = self._calls % self.every == 0
+        self._calls += 1
+        self.get_buffer("calls").fill_(self._calls)
+        return self.every if due else 0
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if self.every > 1:
+            self._calls = int(self.get_buffer("calls"))
 
     def check(self, x: Tensor) -> None:
         """Raise ``ValueError`` where inputs like ``x`` cannot be handled."""
@@ -73,10 +116,17 @@ class Term(nn.Module, ABC):
         """
         clean = start(model, x, y, logits, index, self.batch_norm)
         self.check(x)
-        return self.weight * self.penalize(clean).value.mean()
+        turn = self.turn()
+        if not turn:
+            # A leaf, so that a loss of this term alone can go backward in every step.
+            return x.new_zeros((), requires_grad=True)
+        penalty = self.penalize(clean)
+        if penalty.learns is not None and penalty.parameters is not None:
+            penalty.parameters.register_hook(penalty.learns)
+        return turn * self.weight * penalty.value.mean()
 
     def extra_repr(self) -> str:
-        text = f"weight={self.weight:g}"
+        text = f"weight={self.weight:g}" + (f", every={self.every}" if self.every > 1 else "")
         return text if self.batch_norm == "batch" else f"{text}, batch_norm={self.batch_norm!r}"
 
 
@@ -90,6 +140,7 @@ class Regularizer(Term):
         weight: factor of the term, ≥ 0.
         batch_norm: policy of the passes made here (see :class:`Term`).
         name: the term's name in reports.
+        every: act in every k-th call, with k times the weight (see :class:`Term`).
 
     Raises:
         ValueError: if the three parts mean nothing together, with the reason.
@@ -110,8 +161,9 @@ class Regularizer(Term):
         *,
         batch_norm: str = "batch",
         name: str = "",
+        every: int = 1,
     ) -> None:
-        super().__init__(weight, batch_norm, name)
+        super().__init__(weight, batch_norm, name, every)
         if not isinstance(perturbation, Perturbation):
             raise TypeError(f"perturbation must be a Perturbation, got {perturbation!r}")
         if not isinstance(adversary, Adversary):
@@ -122,12 +174,21 @@ class Regularizer(Term):
         self.adversary = adversary
         self.divergence = divergence
         self.labeled = divergence.labeled
+        self.replaces = adversary.replaces
         # Without labels there is no loss whose gradient in the input could be taken.
         without = "linearization" if adversary.needs == "linearization" else "nothing"
         self.needs = adversary.needs if divergence.labeled else without
 
-    def penalize(self, clean: CleanPass) -> Penalty:
-        return self.adversary.penalty(self.problem(clean))
+    def search(self, clean: CleanPass) -> Found | None:
+        if not self.adversary.searches:
+            return None
+        problem = self.problem(clean)
+        return Found(problem, self.adversary.find(problem))
+
+    def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
+        if found is None:
+            return self.adversary.penalty(self.problem(clean))
+        return self.adversary.penalty(found.problem, found.parameters)
 
     def problem(self, clean: CleanPass) -> Problem:
         """The adversary's problem for one batch."""

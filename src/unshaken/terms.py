@@ -7,7 +7,7 @@ from torch import Tensor
 from unshaken import draws
 from unshaken.adversaries.base import Penalty
 from unshaken.passes import CleanPass
-from unshaken.regularizer import Term
+from unshaken.regularizer import Found, Term
 
 
 def _log_probabilities(clean: CleanPass) -> tuple[Tensor, Tensor]:
@@ -35,10 +35,12 @@ class EntropyMinimization(Term):
 
     needs = "logits"
 
-    def __init__(self, weight: float = 1.0, *, batch_norm: str = "batch", name: str = "") -> None:
-        super().__init__(weight, batch_norm, name or "entropy")
+    def __init__(
+        self, weight: float = 1.0, *, batch_norm: str = "batch", name: str = "", every: int = 1
+    ) -> None:
+        super().__init__(weight, batch_norm, name or "entropy", every)
 
-    def penalize(self, clean: CleanPass) -> Penalty:
+    def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
         signal, log_p = _log_probabilities(clean)
         entropy = -(log_p.exp() * log_p).sum(1)
         return Penalty(entropy.flatten(1).mean(1) if entropy.dim() > 1 else entropy, None, signal)
@@ -58,10 +60,12 @@ class ClassBalance(Term):
 
     needs = "logits"
 
-    def __init__(self, weight: float = 1.0, *, batch_norm: str = "batch", name: str = "") -> None:
-        super().__init__(weight, batch_norm, name or "balance")
+    def __init__(
+        self, weight: float = 1.0, *, batch_norm: str = "batch", name: str = "", every: int = 1
+    ) -> None:
+        super().__init__(weight, batch_norm, name or "balance", every)
 
-    def penalize(self, clean: CleanPass) -> Penalty:
+    def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
         signal, log_p = _log_probabilities(clean)
         p = draws.mean_over_processes(log_p.exp().transpose(0, 1).flatten(1).mean(1))
         # p log p is 0 at p = 0, and its gradient must not be infinite there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,6 +47,8 @@ class Penalty:
     """The perturbation's parameters, a row for each example."""
     signal: Tensor | None = None
     """The tensor through which the term's gradient enters the model."""
+    learns: Callable[[Tensor], None] | None = None
+    """Gets the value's gradient in ``parameters``, a leaf, as soon as it is known."""
 
 
 class Adversary(nn.Module, ABC):
@@ -55,6 +58,13 @@ class Adversary(nn.Module, ABC):
     """What it takes from the clean pass: ``"nothing"``, ``"input"`` (the gradient in the input),
     ``"input-graph"`` (that gradient, differentiable again) or ``"linearization"`` (outputs that can
     be differentiated in the input)."""
+
+    searches: ClassVar[bool] = True
+    """Whether :meth:`penalty` wants what :meth:`find` gives; otherwise it finds and evaluates in
+    one."""
+
+    replaces: ClassVar[bool] = False
+    """Whether its term stands in for the supervised loss."""
 
     random: ClassVar[bool] = False
     """Whether it is the control that others are measured against."""
@@ -69,9 +79,10 @@ class Adversary(nn.Module, ABC):
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
         """Raise ``ValueError`` with the reason where the three parts mean nothing together."""
 
-    def penalty(self, problem: Problem) -> Penalty:
-        """The divergence ``(N,)`` under the perturbation found."""
-        a = self.find(problem)
+    def penalty(self, problem: Problem, a: Tensor | None = None) -> Penalty:
+        """The divergence ``(N,)`` under the perturbation found: ``a``, or :meth:`find`'s."""
+        if a is None:
+            a = self.find(problem)
         # The caller's x, not a constant: where it comes from an encoder, that learns too.
         outputs = problem.clean.again(problem.perturbation(problem.clean.x, a))
         return Penalty(problem.divergence(outputs, problem.target()), a, outputs)

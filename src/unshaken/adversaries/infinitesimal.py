@@ -9,6 +9,7 @@ from unshaken import checks, draws
 from unshaken.adversaries.base import Adversary, Penalty, Problem
 from unshaken.autograd import full_precision, normalize, per_example, safe_norm
 from unshaken.divergences import Divergence
+from unshaken.gradients import known_slope
 from unshaken.perturbations.additive import Additive
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.mask import Mask
@@ -34,6 +35,7 @@ class Infinitesimal(Adversary):
     """
 
     needs = "input-graph"
+    searches = False
 
     def __init__(self, gradient: str = "raw", mixture: bool = False) -> None:
         super().__init__()
@@ -46,18 +48,27 @@ class Infinitesimal(Adversary):
             s = problem.perturbation.pull_back(problem.x.to(g.dtype), g)
             return problem.perturbation.steepest(problem.x, s, 1.0)
 
-    def penalty(self, problem: Problem) -> Penalty:
+    def penalty(self, problem: Problem, a: Tensor | None = None) -> Penalty:
         g = problem.input_gradient(create_graph=True)
-        x = problem.clean.x.to(g.dtype)
+        perturbation, x = problem.perturbation, problem.clean.x.to(g.dtype)
         with full_precision(x.device):
             used = self._treated(g)
-            s = problem.perturbation.pull_back(x, used)
-            if self.mixture and isinstance(problem.perturbation, Movement):
-                value, a = self._mixed(problem.perturbation, x, s)
+            if x.requires_grad:
+                # R depends on x itself too, through the image derivative.
+                value, a = self._rate(perturbation, x, perturbation.pull_back(x, used))
             else:
-                value = problem.perturbation.rate(x, s)
-                a = problem.perturbation.steepest(x.detach(), s.detach(), 1.0)
+                with torch.no_grad():
+                    s = perturbation.pull_back(x, used)
+                    value, a = self._rate(perturbation, x, s)
+                # R is the largest ⟨g, T a⟩, so where it is reached its gradient in g is T a.
+                value = known_slope(value, used, perturbation.tangent(x, a))
         return Penalty(value, a, g)
+
+    def _rate(self, perturbation: Perturbation, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        """R ``(N,)`` and the parameters of size 1 that reach it."""
+        if self.mixture and isinstance(perturbation, Movement):
+            return self._mixed(perturbation, x, s)
+        return perturbation.rate(x, s), perturbation.steepest(x.detach(), s.detach(), 1.0)
 
     def _treated(self, g: Tensor) -> Tensor:
         if self.gradient == "raw":

@@ -26,6 +26,8 @@ class MaskPlayer(Adversary):
     uniform number for each mask entry from torch's global generator.
     """
 
+    searches = False
+
     learning_rate: float
     """The rate at which the paper trains it; ``Objective.parameter_groups`` uses it."""
 
@@ -33,7 +35,7 @@ class MaskPlayer(Adversary):
     def log_alpha(self, problem: Problem) -> Tensor:
         """``log α``, of the mask's shape."""
 
-    def penalty(self, problem: Problem) -> Penalty:
+    def penalty(self, problem: Problem, a: Tensor | None = None) -> Penalty:
         mask = _mask(problem.perturbation)
         log_alpha = self.log_alpha(problem)
         if tuple(log_alpha.shape) != mask.shape(problem.x):

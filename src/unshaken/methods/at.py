@@ -31,6 +31,7 @@ class AT(Regularizer):
         *,
         batch_norm: str = "batch",
         name: str = "",
+        every: int = 1,
     ) -> None:
         super().__init__(
             Additive(norm),
@@ -39,4 +40,5 @@ class AT(Regularizer):
             weight,
             batch_norm=batch_norm,
             name=name or "at",
+            every=every,
         )

@@ -33,6 +33,7 @@ class MAT(Regularizer):
         padding: str = "border",
         batch_norm: str = "batch",
         name: str = "",
+        every: int = 1,
     ) -> None:
         super().__init__(
             Movement(*fields, border=border, padding=padding),
@@ -41,6 +42,7 @@ class MAT(Regularizer):
             weight,
             batch_norm=batch_norm,
             name=name or "mat",
+            every=every,
         )
 
 
@@ -72,6 +74,7 @@ class MVAT(Regularizer):
         padding: str = "border",
         batch_norm: str = "batch",
         name: str = "",
+        every: int = 1,
     ) -> None:
         adversary: Adversary = (
             TopEigenvector(radius) if steps is None else PowerIteration(radius, steps)
@@ -83,4 +86,5 @@ class MVAT(Regularizer):
             weight,
             batch_norm=batch_norm,
             name=name or "mvat",
+            every=every,
         )

@@ -30,6 +30,7 @@ class Random(Regularizer):
         *,
         batch_norm: str = "batch",
         name: str = "",
+        every: int = 1,
     ) -> None:
         super().__init__(
             perturbation,
@@ -38,4 +39,5 @@ class Random(Regularizer):
             weight,
             batch_norm=batch_norm,
             name=name or "random",
+            every=every,
         )

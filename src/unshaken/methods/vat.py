@@ -41,6 +41,7 @@ class VAT(Regularizer):
         *,
         batch_norm: str = "batch",
         name: str = "",
+        every: int = 1,
     ) -> None:
         checks.choice(divergence, "divergence", ("kl", "reverse-kl"))
         super().__init__(
@@ -50,4 +51,5 @@ class VAT(Regularizer):
             weight,
             batch_norm=batch_norm,
             name=name or "vat",
+            every=every,
         )

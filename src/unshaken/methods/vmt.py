@@ -40,6 +40,7 @@ class VMT(Regularizer):
         border: str = "zero",
         batch_norm: str = "batch",
         name: str = "",
+        every: int = 1,
     ) -> None:
         super().__init__(
             Movement(*fields, border=border),
@@ -48,4 +49,5 @@ class VMT(Regularizer):
             weight,
             batch_norm=batch_norm,
             name=name or "vmt",
+            every=every,
         )

@@ -34,6 +34,7 @@ class XAT(Regularizer):
         smoothness: float = 0.0,
         batch_norm: str = "batch",
         name: str = "",
+        every: int = 1,
     ) -> None:
         super().__init__(
             Mask(scale, sparsity, smoothness),
@@ -42,6 +43,7 @@ class XAT(Regularizer):
             weight,
             batch_norm=batch_norm,
             name=name or "xat",
+            every=every,
         )
 
 
@@ -70,6 +72,7 @@ class XVAT(Regularizer):
         smoothness: float = 0.0,
         batch_norm: str = "batch",
         name: str = "",
+        every: int = 1,
     ) -> None:
         checks.choice(divergence, "divergence", ("kl", "reverse-kl"))
         super().__init__(
@@ -79,4 +82,5 @@ class XVAT(Regularizer):
             weight,
             batch_norm=batch_norm,
             name=name or "xvat",
+            every=every,
         )
