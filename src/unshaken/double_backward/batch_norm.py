@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from unshaken.double_backward.session import Session
 
@@ -80,8 +79,12 @@ class _InputGradient(torch.autograd.Function):
         return g
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Any, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "Batch norm has no third derivative here: call backward() on a penalty of the "
+                "input's gradient without create_graph=True."
+            )
         x, weight, mean, rate, g, c, total, kept = ctx.saved_tensors
         (s,) = cotangents
         count = x.numel() // x.shape[1]
