@@ -40,6 +40,7 @@ class Bare(nn.Module):
         super().__init__()
         self.model = model
         self.regularizers = nn.ModuleList()
+        self.alarm = None
         self.report: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor, y: Tensor, **_: Any) -> Tensor:
