@@ -126,8 +126,11 @@ def percent(result: Result) -> str:
     return f"{result.mean:.{digits}f} ± {result.sem:.{digits}f} %"
 
 
-def table(rows: Sequence[Row], baseline: str) -> str:
-    """The rows as an HTML table, best first; a column that nobody fills is left out."""
+def table(rows: Sequence[Row], baseline: str, judge: str = "test") -> str:
+    """The rows as an HTML table, best first; a column that nobody fills is left out.
+
+    ``judge`` says which examples the errors are of: "test" or "validation".
+    """
     order = {result.method: result for result in results(rows)}
     by_name = {str(row.get("method", "")): row for row in rows}
     names = [*order, *(name for name in by_name if name not in order)]
@@ -135,7 +138,7 @@ def table(rows: Sequence[Row], baseline: str) -> str:
     spread = "mean ± s.e." if any(result.sem is not None for result in order.values()) else ""
     columns = [
         _Column("method", "", [_method(name) for name in names]),
-        _Column("test error, %", spread, [_error(order.get(name)) for name in names]),
+        _Column(f"{judge} error, %", spread, [_error(order.get(name)) for name in names]),
         _Column(
             f"difference from {baseline}",
             "paired, mean ± s.e.",
