@@ -147,5 +147,6 @@ def _file(path: Path, seed: int) -> Raw:
         if cifar_location(path, classes) is not None:
             return cifar(path, classes, verify=False)
     raise DataError(
-        f"{path}: expected an .npz file, a .csv table or an archive of CIFAR, got {path.name!r}"
+        f"{path}: expected an .npz file, a .csv table or an archive of CIFAR (other formats are "
+        f"named by the folder of their files), got {path.name!r}"
     )
