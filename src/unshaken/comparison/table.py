@@ -86,9 +86,10 @@ def lead(rows: Sequence[Row], baseline: str) -> str:
     adjusted = holm(rows, baseline)
     if adjusted:
         verdicts = [verdict(row, adjusted) for row in rows]
+        count = f"{len(adjusted)} method{'s' if len(adjusted) > 1 else ''}"
         fewer, more = verdicts.count("fewer"), verdicts.count("more")
         sentences.append(
-            f"Of {len(adjusted)} methods compared with {spoken(baseline)} on the same splits, "
+            f"Of {count} compared with {spoken(baseline)} on the same splits, "
             f"{fewer} make{'s' if fewer == 1 else ''} significantly fewer errors and "
             f"{more or 'none'} more "
             f"(p < {LEVEL} after Holm's correction)."
