@@ -133,5 +133,7 @@ def test_differences_are_told_in_one_sentence(monkeypatch):
     monkeypatch.setattr(sameness, "_commit", lambda: "0" * 12)
     said = difference(replace(wanted, commit="1" * 12), Loader())
     assert said == "it runs the commit 000000000000, not 111111111111: check out the same one"
+    with cluster._ALONE:  # a busy worker answers nevertheless
+        assert "check out the same one" in cluster._differs(replace(wanted, commit="1" * 12))
     # Not told of an installed package, which knows no commit.
     assert difference(replace(wanted, commit=None), Loader()) == ""

@@ -138,8 +138,13 @@ async def _unlike(wanted: Footing) -> str:
 
 
 def _differs(wanted: Footing) -> str:
-    with _ALONE:
+    if not _ALONE.acquire(blocking=False):
+        # A run of another comparison is under way, and may be for hours.
+        return difference(wanted, Loader())
+    try:
         return _HERE.difference(wanted)
+    finally:
+        _ALONE.release()
 
 
 def _received(future: Any, task: Task) -> Outcome:
