@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,23 @@ def test_other_precisions(tmp_path, precision):
 def test_a_short_run_still_has_a_curve(tmp_path):
     unshaken("train", "--data", "moons", "--steps", "30", "--quiet", "--out", tmp_path)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 10
+
+
+@pytest.mark.usefixtures("_no_report")
+def test_a_network_of_the_folder_at_hand_and_data_in_one_file(tmp_path, monkeypatch):
+    """No PYTHONPATH: what the installed command, unlike ``python -m``, does not have."""
+    (tmp_path / "own_networks").mkdir()
+    (tmp_path / "own_networks" / "wide.py").write_text(
+        "from torch import nn\n"
+        "def make(channels, size, classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(channels, 7), nn.Linear(7, classes))\n"
+    )
+    write_npz(tmp_path / "own.npz")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", ".")])
+    words = ["train", "--data", "own.npz", "--method", "vat", "--model", "own_networks.wide:make"]
+    said = unshaken(*words, *SHORT)
+    assert said.code == 0, said
+    assert weights(tmp_path / "run")["1.weight"].shape == (7, 5)
+    for name in ("own_networks.wide", "own_networks"):
+        del sys.modules[name]

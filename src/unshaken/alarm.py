@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +33,7 @@ class _Watched:
     silent: int = 0
     heard: Tensor | None = None
     gains: list[Tensor] = field(default_factory=list)
-    reported: set[str] = field(default_factory=set)
+    reported: dict[str, str] = field(default_factory=dict)
 
 
 class Alarm:
@@ -89,8 +91,39 @@ class Alarm:
                 if not state.alive and state.silent >= SILENT_CALLS:
                     self._report_silence(name, state)
             if len(state.gains) >= LEAST_PROBES:
-                self._judge(name, state, torch.cat(state.gains).double().cpu())
+                # Those of an earlier process, from a checkpoint, are on the CPU.
+                self._judge(name, state, torch.cat([gain.cpu() for gain in state.gains]).double())
                 state.gains.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted, gathered and said, as plain values and tensors on the CPU."""
+        return {
+            "calls": self.calls,
+            "calls_at_epoch": self.calls_at_epoch,
+            "terms": {
+                name: {
+                    "alive": state.alive,
+                    "silent": state.silent,
+                    "heard": None if state.heard is None else bool(state.heard),
+                    "gains": [gain.cpu() for gain in state.gains],
+                    "reported": dict(state.reported),
+                }
+                for name, state in self._watched.items()
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`; what was said before is said again, once.
+
+        So a run in several parts ends with the warnings of one in a single part.
+        """
+        self.calls, self.calls_at_epoch = state["calls"], state["calls_at_epoch"]
+        self._watched = {}
+        for name, term in state["terms"].items():
+            heard = None if term["heard"] is None else torch.tensor(term["heard"])
+            self._watched[name] = _Watched(**{**term, "heard": heard})
+            for sentence in term["reported"].values():
+                warnings.warn(sentence, AlarmWarning, stacklevel=2)
 
     def _hear(self, name: str, state: _Watched, gradient: Tensor) -> None:
         heard = gradient.detach().any()
@@ -101,7 +134,7 @@ class Alarm:
                 self._silent(name, state)
         else:
             state.silent += 1
-            state.heard = heard if state.heard is None else state.heard | heard
+            state.heard = heard if state.heard is None else state.heard.to(heard.device) | heard
 
     def _silent(self, name: str, state: _Watched) -> None:
         state.silent += 1
@@ -109,26 +142,28 @@ class Alarm:
             self._report_silence(name, state)
 
     def _report_silence(self, name: str, state: _Watched) -> None:
-        if "gradient" not in state.reported:
-            state.reported.add("gradient")
-            warnings.warn(
-                f"The term '{name}' does nothing: its gradient was zero for every parameter in its "
-                f"first {state.silent} calls. Look at its radius and weight, and whether the model "
-                "detaches its outputs or has no trainable parameters.",
-                AlarmWarning,
-                stacklevel=2,
-            )
+        self._report(
+            state,
+            "gradient",
+            f"The term '{name}' does nothing: its gradient was zero for every parameter in its "
+            f"first {state.silent} calls. Look at its radius and weight, and whether the model "
+            "detaches its outputs or has no trainable parameters.",
+        )
 
     def _judge(self, name: str, state: _Watched, gains: Tensor) -> None:
         mean = float(gains.mean())
         error = float(gains.std() / math.sqrt(len(gains))) if len(gains) > 1 else 0.0
-        if not mean > 2 * error and "adversary" not in state.reported:
-            state.reported.add("adversary")
-            warnings.warn(
+        if not mean > 2 * error:
+            self._report(
+                state,
+                "adversary",
                 f"The adversary of '{name}' did no better than a random perturbation of the same "
                 f"size for a whole epoch: it raised the divergence by only {mean:.2g} ± "
                 f"{error:.2g} more ({len(gains)} examples). A random perturbation would cost "
                 "less; or look at its radius and, where it learns, its learning rate.",
-                AlarmWarning,
-                stacklevel=2,
             )
+
+    def _report(self, state: _Watched, kind: str, sentence: str) -> None:
+        if kind not in state.reported:
+            state.reported[kind] = sentence
+            warnings.warn(sentence, AlarmWarning, stacklevel=2)

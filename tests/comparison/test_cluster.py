@@ -11,12 +11,16 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+import torch
 
 from tests.commands import mistake, summary, unshaken
 from tests.comparison.test_workers import MOONS, numbers, tasks
-from unshaken.comparison import cluster
+from unshaken.comparison import cluster, sameness
+from unshaken.comparison.protocol import named
+from unshaken.comparison.sameness import difference, footing
 from unshaken.comparison.single import Loader
 from unshaken.comparison.workers import outcomes
+from unshaken.data import write_arrays
 
 distributed = pytest.importorskip("distributed", reason="needs the extra: cluster")
 
@@ -38,7 +42,7 @@ def engine(scheduler) -> str:
 def test_a_killed_workers_runs_are_done_again_and_none_twice(scheduler, tmp_path):
     work = [replace(t, pictures=tmp_path / "p") for t in tasks(("baseline", "vat"), (0, 1), SLOWER)]
     expected = numbers(list(outcomes([replace(t, pictures=None) for t in work], 1, Loader())))
-    coming = cluster.outcomes(work, engine(scheduler), 1)
+    coming = cluster.outcomes(work, engine(scheduler), 1, Loader())
     found = [next(coming)]
 
     def busy_process() -> int:  # inside, so that it travels whole to workers without tests
@@ -89,6 +93,47 @@ def test_mistakes(monkeypatch):
 
 def test_no_scheduler_answers(monkeypatch, tmp_path):
     monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
-    coming = cluster.outcomes(tasks(), "dask://127.0.0.1:9", 1)
+    coming = cluster.outcomes(tasks(), "dask://127.0.0.1:9", 1, Loader())
     with pytest.raises(ValueError, match="no Dask scheduler answers"):
         next(coming)
+
+
+def test_a_worker_with_other_data_is_refused_before_the_first_run(scheduler, tmp_path):
+    path = tmp_path / "own.npz"
+    x, y = torch.randn(20, 3), torch.arange(20) % 2
+
+    def outcome(x):
+        write_arrays(path, x_train=x, y_train=y, x_test=x, y_test=y)
+        load = Loader()
+        load(protocol, 0)
+        return cluster.outcomes(tasks(protocol=protocol), engine(scheduler), 1, load)
+
+    protocol = named("default").with_changes(data=str(path), training=MOONS.training)
+    for changed in (x + 2, x):  # a file that changed between two comparisons is read anew
+        coming = outcome(changed)
+        assert next(coming).lost == ""
+        coming.close()
+    # As if this machine had another file at the same path than the workers have.
+    coming = outcome(x + 1)
+    write_arrays(path, x_train=x, y_train=y, x_test=x, y_test=y)
+    with pytest.raises(ValueError, match=r"engine: the worker .* its data .*own.npz' have another"):
+        next(coming)
+    coming = outcome(x + 1)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"the worker .* cannot load the data .*own.npz"):
+        next(coming)
+
+
+def test_differences_are_told_in_one_sentence(monkeypatch):
+    wanted = footing(MOONS, 0, Loader())
+    assert difference(wanted, Loader()) == ""
+    older = replace(wanted, version="0.0.9 (runs of version 1)")
+    said = difference(older, Loader())
+    assert said.startswith(f"it runs unshaken {wanted.version}, not 0.0.9 (runs of version 1): ")
+    monkeypatch.setattr(sameness, "_commit", lambda: "0" * 12)
+    said = difference(replace(wanted, commit="1" * 12), Loader())
+    assert said == "it runs the commit 000000000000, not 111111111111: check out the same one"
+    with cluster._ALONE:  # a busy worker answers nevertheless
+        assert "check out the same one" in cluster._differs(replace(wanted, commit="1" * 12))
+    # Not told of an installed package, which knows no commit.
+    assert difference(replace(wanted, commit=None), Loader()) == ""

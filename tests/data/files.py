@@ -50,6 +50,38 @@ def cifar_batch(count: int = 10, key: str = "labels", **changed: Any) -> dict[st
     return {"data": pixels(count, 3072), key: labels, "batch_label": "small", **changed}
 
 
+def python2_pickle(batch: Mapping[str, Any]) -> bytes:
+    """A batch as Python 2 and the NumPy of its time pickled it, as the published ones are.
+
+    Protocol 2, opcode by opcode: text is bytes without an encoding (SHORT_BINSTRING), and an array
+    is made by ``numpy.core.multiarray._reconstruct`` and filled by its state.
+    """
+
+    def text(value: str) -> bytes:
+        return b"U" + bytes([len(value)]) + value.encode("latin-1")
+
+    def whole(value: int) -> bytes:
+        return b"K" + bytes([value]) if value < 256 else b"M" + struct.pack("<H", value)
+
+    def item(value: Any) -> bytes:
+        if isinstance(value, str):
+            return text(value)
+        if isinstance(value, list):
+            return b"](" + b"".join(map(item, value)) + b"e"
+        if isinstance(value, int):
+            return whole(value)
+        content = np.ascontiguousarray(value).tobytes()
+        shape = b"".join(map(whole, value.shape)) + b"\x86"
+        dtype = b"cnumpy\ndtype\n" + text("u1") + b"K\0K\1\x87R"
+        dtype += b"(K\3" + text("|") + b"NNN" + 2 * b"J\xff\xff\xff\xff" + b"K\0tb"
+        raw = b"T" + struct.pack("<i", len(content)) + content
+        made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85" + text("b")
+        return made + b"\x87R(K\1" + shape + dtype + b"\x89" + raw + b"tb"
+
+    entries = b"".join(text(key) + item(value) for key, value in batch.items())
+    return b"\x80\2}(" + entries + b"u."
+
+
 def write_cifar(folder: Path, batch: bytes | None = None) -> Path:
     """CIFAR-10 extracted, ten images in each batch; ``batch`` replaces the second one."""
     inner = folder / "cifar-10-batches-py"

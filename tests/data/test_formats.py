@@ -11,6 +11,8 @@ from scipy.io import savemat
 from tests.data import files
 from unshaken.data import DataError, load, write_arrays
 
+MEMBERS = ("cifar-100-python/train", "cifar-100-python/test")
+
 
 def test_idx_folder_by_its_path(tmp_path: Path) -> None:
     data = load(str(files.write_idx_folder(tmp_path)))
@@ -51,6 +53,30 @@ def test_cifar_archive(tmp_path: Path) -> None:
     assert load(str(tmp_path)).classes == 100
     with pytest.raises(DataError, match="published content of MD5"):
         load("cifar100", root=tmp_path)
+
+
+def test_cifar_as_python_2_wrote_it(tmp_path: Path) -> None:
+    """The layout of the published archives: an own writer, checked by the ordinary reader."""
+    names = {"batch_label": "training batch 1 of 1", "filenames": [f"{i}.png" for i in range(300)]}
+    fine, coarse = [i % 100 for i in range(300)], [i % 20 for i in range(300)]
+    images = files.pixels(300, 3072)
+    batch = {**names, "fine_labels": fine, "coarse_labels": coarse, "data": images}
+    content = files.python2_pickle(batch)
+    ordinary = pickle.loads(content, encoding="latin-1")
+    np.testing.assert_array_equal(ordinary.pop("data"), images)
+    assert ordinary == {k: v for k, v in batch.items() if k != "data"}
+
+    members = {"cifar-100-python/meta": b"", **dict.fromkeys(MEMBERS, content)}
+    files.write_cifar_archive(tmp_path / "cifar-100-python.tar.gz", members)
+    packed = load(str(tmp_path), normalize="none")
+    for name in MEMBERS:
+        (tmp_path / "extracted" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "extracted" / name).write_bytes(content)
+    for data in (packed, load(str(tmp_path / "extracted"), normalize="none")):
+        assert data.y_train.tolist() == fine and data.classes == 100
+        # The first 1024 values of a row are red, row by row.
+        expected = torch.from_numpy(images.reshape(300, 3, 32, 32)).float()
+        assert torch.equal(data.x_train, expected) and torch.equal(data.x_test, expected)
 
 
 def test_svhn(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Sets of the hub, with the library's own objects in memory instead of a network."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     library = pytest.importorskip("datasets")
     answer: dict[str, Any] = {}
 
-    def load_dataset(name: str, revision: str | None = None) -> Any:
-        answer["called"] = (name, revision)
+    def load_dataset(name: str, config: str | None = None, revision: str | None = None) -> Any:
+        answer["called"] = (name, config, revision)
         if "fails" in answer:
             raise answer["fails"]
         return library.DatasetDict(answer["splits"])
@@ -40,7 +41,7 @@ def part(library: Any, image: str = "image", label: str = "label", kind: str = "
 
 def test_pictures_and_labels(hub: dict[str, Any]) -> None:
     data = load("hub:someone/some-set@v1.0", normalize="none")
-    assert hub["called"] == ("someone/some-set", "v1.0")
+    assert hub["called"] == ("someone/some-set", None, "v1.0")
     expected = torch.from_numpy(files.pixels(COUNT, 4, 5, 3)).permute(0, 3, 1, 2).float()
     assert torch.equal(data.x_train, expected)
     assert data.y_train.tolist() == [i % 2 for i in range(COUNT)]
@@ -58,8 +59,51 @@ def test_columns_by_their_type_and_other_splits(hub: dict[str, Any]) -> None:
     assert len(data.x_test) == COUNT // 5 and "fifth" in data.info["note"]
 
 
+def test_the_commit_that_was_read_is_noted(
+    hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    kept = [{"filename": f"/cache/someone___some-set/default/0.0.0/{commit}/some-set-train.arrow"}]
+    monkeypatch.setattr(type(hub["splits"]["train"]), "cache_files", kept)
+    source = "Hugging Face hub, someone/some-set at "
+    for name, words in (("", commit), (f"@{commit}", commit), ("@v1", f"v1, commit {commit}")):
+        assert load(f"hub:someone/some-set{name}").info["source"] == source + words
+
+
+def test_the_library_itself_on_a_set_with_two_configurations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of the working directory stands for the hub, as the library allows."""
+    library = pytest.importorskip("datasets")
+    folder = tmp_path / "someone" / "two-sets"
+    lines = [
+        f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {name}/train.parquet"
+        for name in ("large", "small")
+    ]
+    for name, image in (("large", files.pixels(COUNT, 4, 5, 3)), ("small", files.pixels(10, 6, 6))):
+        (folder / name).mkdir(parents=True)
+        pictures = [files.picture_bytes(p) for p in image]
+        files.write_parquet(folder / name / "train.parquet", pictures, [0, 1] * (len(image) // 2))
+    (folder / "README.md").write_text("---\nconfigs:\n" + "\n".join(lines) + "\n---\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    data = load("hub:someone/two-sets:small")
+    assert data.x_train.shape == (8, 1, 6, 6) and "(small)" in data.info["source"]
+    for wrong, got in (("", "none"), (":tiny", "tiny")):
+        with pytest.raises(DataError, match=f"configurations large, small, got {got}$"):
+            load(f"hub:someone/two-sets{wrong}")
+
+
 def test_errors(hub: dict[str, Any]) -> None:
-    for name in ("hub:nobody", "hub:a/b@", "hub:../x", "hub:a/b@-c", "hub:a/b c"):
+    for name in (
+        "hub:nobody",
+        "hub:a/b@",
+        "hub:../x",
+        "hub:a/b@-c",
+        "hub:a/b c",
+        "hub:a/b:",
+        "hub:a/b:/",
+    ):
         with pytest.raises(ValueError, match="expected hub:OWNER/NAME"):
             load(name)
     train = hub["splits"]["train"]

@@ -63,6 +63,33 @@ def full() -> str:
     return render(SUMMARY, RECORDS, panels, fakes.moons(), ["a closing note"])
 
 
+def test_errors_of_validation_examples_are_never_called_those_of_a_test(full: str) -> None:
+    records = [
+        {
+            **record,
+            "history": [
+                {key.replace("test_", "validation_"): value for key, value in entry.items()}
+                for entry in record["history"]
+            ],
+        }
+        for record in RECORDS
+    ]
+    protocol = {**SUMMARY["protocol"], "judged on": "validation"}
+    page = Page(render({**SUMMARY, "protocol": protocol}, records))
+    assert page.tags.count("svg") == 2 + 5
+    for words in (
+        "judged on validation examples, not on test ones",
+        "validation error, %",
+        "Validation error of each method",
+        "validation loss − train loss",
+        "on validation examples",
+        "keeps the validation loss near",
+    ):
+        assert words in page.text
+    assert not re.search(r"test (error|loss|set)", page.text, re.I)
+    assert "validation error" not in Page(full).text
+
+
 def test_everything_is_there(full: str) -> None:
     page = Page(full)
     assert page.tags.count("svg") == 2 + 5 + 4 + 2 + 1

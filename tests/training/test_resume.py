@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
-from unshaken import VAT, Objective
+from unshaken import VAT, AlarmWarning, EntropyMinimization, Objective
 from unshaken.data import Dataset
 from unshaken.training import CheckpointError, Interrupted, latest, train
 
@@ -76,6 +78,35 @@ def test_resumed_is_the_same_to_the_last_bit(tmp_path, name):
     for state in states:
         state[1].pop("clock")
     assert_same(states[0][1], states[1][1])
+
+
+def test_the_alarms_of_a_run_in_parts_are_those_of_a_whole_one(tmp_path):
+    data, split = noise()
+
+    def alarms(folder, step=None):
+        """What a run, or its last part, warned of."""
+        terms = (VAT(radius=0.0), EntropyMinimization(weight=0.0))
+        stop = None if step is None else StopAfter(step)
+        settings = config(steps=90, evaluate_every=0)
+        with warnings.catch_warnings(record=True) as caught, suppress(Interrupted):
+            warnings.simplefilter("always", AlarmWarning)
+            train(
+                Objective(network(), *terms),
+                data,
+                split,
+                settings,
+                out=folder,
+                resume=True,
+                progress=stop,
+                device="cpu",
+            )
+        return [str(w.message) for w in caught]
+
+    whole = alarms(tmp_path / "whole")
+    assert ["'vat'" in said for said in sorted(whole)] == [True, False]
+    for step in (2, 40, 85):  # before any counts, amid probes, when all is said
+        alarms(tmp_path / "parts", step)
+    assert sorted(alarms(tmp_path / "parts")) == sorted(whole)
 
 
 def test_nothing_to_resume_starts_anew_and_says_so(tmp_path):

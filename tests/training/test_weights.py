@@ -34,6 +34,17 @@ def test_weights_come_from_wherever_they_are(run):
     assert_same(load_model_weights(folder / "checkpoints"), expected)
 
 
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    found = set()
+    for number in range(12):  # the library's own order of three entries would change
+        save_model_weights(model, tmp_path / f"{number}.safetensors")
+        found.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(found) == 1
+    assert int.from_bytes(found.pop()[:8], "little") % 8 == 0
+    assert_same(load_model_weights(tmp_path / "0.safetensors"), dict(model.state_dict()))
+
+
 def test_a_state_dict_of_another_program(tmp_path):
     model = nn.Linear(2, 3)
     torch.save(model.state_dict(), tmp_path / "a.pt")

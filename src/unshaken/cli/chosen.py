@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +60,9 @@ def protocol_of(
     if model is not None:
         if ":" not in model:
             check_known("--model", model, models.NAMES, "or package.module:function")
+        elif os.getcwd() not in sys.path:
+            # As for a script: a module of the folder at hand can be imported, but shadows none.
+            sys.path.append(os.getcwd())
         changes["network"] = {"name": model}
     changed = protocol.with_changes(**changes)
     changed.config(0)

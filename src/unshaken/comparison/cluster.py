@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import tempfile
 import threading
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from unshaken.comparison.sameness import Footing, difference, footing
 from unshaken.comparison.single import Loader
 from unshaken.comparison.workers import Outcome, Task, do
 from unshaken.training.atomic import replace_bytes
@@ -21,7 +23,6 @@ _PATIENCE = 30.0
 """Seconds in which a scheduler has to answer."""
 
 _ALONE = threading.Lock()
-_LOAD = Loader()
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,27 @@ class _Answer:
 
     outcome: Outcome
     files: dict[str, bytes]
+
+
+class _Here:
+    """What a worker knows: the footing that it was found to share, and data that belong to it."""
+
+    def __init__(self) -> None:
+        self._shared: Footing | None = None
+        self.load = Loader()
+
+    def difference(self, wanted: Footing) -> str:
+        if wanted != self._shared:
+            # Anew: the files may have changed since a comparison that this worker served before.
+            self._shared, self.load = None, Loader()
+            said = difference(wanted, self.load)
+            if said:
+                return said
+            self._shared = wanted
+        return ""
+
+
+_HERE = _Here()
 
 
 def check_engine(engine: str) -> str:
@@ -48,21 +70,25 @@ def check_engine(engine: str) -> str:
     return engine
 
 
-def outcomes(tasks: Sequence[Task], engine: str, jobs: int) -> Generator[Outcome, None, None]:
+def outcomes(
+    tasks: Sequence[Task], engine: str, jobs: int, load: Loader
+) -> Generator[Outcome, None, None]:
     """Do the runs on a cluster; each outcome comes once, as soon as it is known.
 
     A run whose worker dies is done again by another; after some such deaths it is given up as
     lost. Records and pictures travel back, so that only this process writes to the comparison's
     folder. Data of the user's own have to lie at the same path on every machine, and every
-    machine needs the same version of this package.
+    machine needs the same version of this package: all workers are asked before the first run,
+    and one that comes later before its own first run.
 
     Args:
         tasks: the runs.
         engine: ``dask`` or ``dask://HOST:PORT``, the address of a scheduler.
         jobs: worker processes of a local cluster.
+        load: where this process takes the data from.
 
     Raises:
-        ValueError: no scheduler answers.
+        ValueError: no scheduler answers, or a worker has other data or another version.
     """
     distributed = _dask()
     if not tasks:
@@ -83,8 +109,10 @@ def outcomes(tasks: Sequence[Task], engine: str, jobs: int) -> Generator[Outcome
         except OSError as error:
             raise ValueError(f"engine: no Dask scheduler answers at {engine}") from error
         stack.callback(client.close)
+        wanted = footing(tasks[0].protocol, tasks[0].seed, load)
+        _ask_workers(client, wanted)
         # A key of its own for each: the cluster may remember those of another comparison.
-        futures = client.map(_do, tasks, pure=False)
+        futures = client.map(_do, tasks, [wanted] * len(tasks), pure=False)
         stack.callback(client.cancel, futures)
         waiting = dict(zip(futures, tasks, strict=True))
         for future in distributed.as_completed(futures, loop=client.loop):
@@ -92,6 +120,31 @@ def outcomes(tasks: Sequence[Task], engine: str, jobs: int) -> Generator[Outcome
             task = waiting.pop(future, None)
             if task is not None:
                 yield _received(future, task)
+
+
+def _ask_workers(client: Any, wanted: Footing) -> None:
+    for address, said in client.run(_unlike, wanted, on_error="return").items():
+        # A worker that died meanwhile is none that could do a run.
+        if said and not isinstance(said, OSError):
+            came = (
+                said if isinstance(said, str) else f"it failed with {type(said).__name__}: {said}"
+            )
+            raise ValueError(f"engine: the worker {address} would not do the same runs: {came}")
+
+
+async def _unlike(wanted: Footing) -> str:
+    # In a thread: data that take long to read must not keep the worker from answering.
+    return await asyncio.to_thread(_differs, wanted)
+
+
+def _differs(wanted: Footing) -> str:
+    if not _ALONE.acquire(blocking=False):
+        # A run of another comparison is under way, and may be for hours.
+        return difference(wanted, Loader())
+    try:
+        return _HERE.difference(wanted)
+    finally:
+        _ALONE.release()
 
 
 def _received(future: Any, task: Task) -> Outcome:
@@ -110,11 +163,14 @@ def _received(future: Any, task: Task) -> Outcome:
     return replace(answer.outcome, task=task)
 
 
-def _do(task: Task) -> _Answer:
+def _do(task: Task, wanted: Footing) -> _Answer:
     """On a worker: one run at a time, because PyTorch's random state is the whole process's."""
     with _ALONE, tempfile.TemporaryDirectory() as folder:
+        said = _HERE.difference(wanted)
+        if said:
+            return _Answer(Outcome(task, lost=f"a worker would not do the same run: {said}"), {})
         pictures = None if task.pictures is None else Path(folder)
-        outcome = do(replace(task, pictures=pictures), _LOAD)
+        outcome = do(replace(task, pictures=pictures), _HERE.load)
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in Path(folder).rglob("*")

@@ -118,7 +118,9 @@ def compare(
         total, lost = len(records) + len(tasks), []
         try:
             here = engine == "processes"
-            found = outcomes(tasks, jobs, load) if here else cluster.outcomes(tasks, engine, jobs)
+            found = (
+                outcomes(tasks, jobs, load) if here else cluster.outcomes(tasks, engine, jobs, load)
+            )
             with closing(found) as coming:
                 for outcome in coming:
                     if outcome.record is None:

@@ -36,7 +36,7 @@ _CAPTIONS = {
 }
 
 
-def error_figures(rows: Sequence[Record], baseline: str) -> Drawn:
+def error_figures(rows: Sequence[Record], baseline: str, judge: str = "test") -> Drawn:
     """Each method's error, and the errors against the cost of a step."""
     found = results(rows)
     if found:
@@ -46,21 +46,26 @@ def error_figures(rows: Sequence[Record], baseline: str) -> Drawn:
             else "one seed each, so chance is not shown"
         )
         yield (
-            pictures.errors(rows, baseline=baseline),
+            pictures.errors(rows, baseline=baseline, judge=judge),
             f"Methods left of the dashed line make fewer errors than {baseline}; {bars}. Compare"
             " tables 2 and 3 of the VMT paper, tables 1, 2, 4 and 5 of the xVAT paper.",
         )
     if len([result for result in found if result.cost is not None]) > 1:
         yield (
-            pictures.costs(rows, baseline=baseline),
+            pictures.costs(rows, baseline=baseline, judge=judge),
             "A method on the dotted staircase is beaten by none in both error and time; what lies"
             " above it is dominated. Both papers report seconds per epoch.",
         )
 
 
-def training_figures(records: Sequence[Record], rows: Sequence[Record], baseline: str) -> Drawn:
-    """What changes over training: the error, the gap between test and train loss, every R."""
-    histories = _histories(records)
+def training_figures(
+    records: Sequence[Record], rows: Sequence[Record], baseline: str, judge: str = "test"
+) -> Drawn:
+    """What changes over training: the error, the gap to the training loss, every R.
+
+    ``judge`` says which examples are judged: "test" or "validation".
+    """
+    histories = _histories(records, judge)
     rivals = [r.method for r in results(rows) if r.method not in (baseline, *_CONTROLS)]
     strong = {baseline, "random", *rivals[:3]}
     said = "Drawn strongly: " + ", ".join(
@@ -68,23 +73,23 @@ def training_figures(records: Sequence[Record], rows: Sequence[Record], baseline
     )
     kinds = (
         (
-            "test_error",
-            "Test error",
-            "test error, %",
+            f"{judge}_error",
+            f"{judge.capitalize()} error",
+            f"{judge} error, %",
             f"Who learns faster and who ends lower. {said}.",
         ),
         (
             "gap",
             "Generalization gap",
-            "test loss − train loss",
-            "A regularizer that works keeps the test loss near the training loss: lower is less"
+            f"{judge} loss − train loss",
+            f"A regularizer that works keeps the {judge} loss near the training loss: lower is less"
             " overfitting. Compare figure 2(c) of the VMT paper.",
         ),
         *(
             (
                 f"r_{field}",
                 f"R of {field}",
-                f"R_{field} on the test set",
+                f"R_{field} on {judge} examples",
                 f"How fast the loss changes under the worst infinitesimal {field}: lower is less"
                 f" shaken. Compare figure {figure} of the VMT paper.",
             )
@@ -98,7 +103,7 @@ def training_figures(records: Sequence[Record], rows: Sequence[Record], baseline
     for key, name, unit, caption in kinds:
         if not has(histories, key) or _moments(histories, key) < 2:
             continue
-        log = key.startswith("r_") or (key == "test_error" and _wide(histories, key))
+        log = key.startswith("r_") or (key == f"{judge}_error" and _wide(histories, key))
         unit = f"{unit} (log scale)" if log else unit
         drawing = pictures.curves(
             histories, key, title=name, ylabel=unit, log=log, emphasize=strong
@@ -134,15 +139,15 @@ def boundary_figures(boundaries: Sequence[Boundary]) -> Drawn:
         )
 
 
-def _histories(records: Sequence[Record]) -> Histories:
+def _histories(records: Sequence[Record], judge: str) -> Histories:
     """The histories by method, each with its gap, in the order of the records."""
     found: dict[str, list[list[dict[str, Any]]]] = {}
     for record in records:
         history = [dict(entry) for entry in record.get("history") or ()]
         for entry in history:
-            test, train = number(entry.get("test_loss")), number(entry.get("train_loss"))
-            if entry.get("gap") is None and test is not None and train is not None:
-                entry["gap"] = test - train
+            judged, train = number(entry.get(f"{judge}_loss")), number(entry.get("train_loss"))
+            if entry.get("gap") is None and judged is not None and train is not None:
+                entry["gap"] = judged - train
         if history:
             found.setdefault(str(record.get("method", "")), []).append(history)
     return found

@@ -57,6 +57,7 @@ def render(
     """The HTML that `write_report` writes."""
     rows = list(summary.get("rows") or ())
     baseline = str(summary.get("baseline") or "baseline")
+    judge = _judge(summary)
     title = _title(summary)
     head = table.headline(rows, baseline)
     body = [f'<p class="over">{page.text(_overline(summary, records))}</p>']
@@ -65,16 +66,16 @@ def render(
     if more:
         body.append(f'<p class="lead">{page.sentence(more)}</p>')
     if rows:
-        body.append(table.table(rows, baseline))
+        body.append(table.table(rows, baseline, judge))
         body.append(f'<p class="under">{page.text(_legend(rows, baseline))}</p>')
     several = any((number(row.get("error_sem")) or 0.0) > 0 for row in rows)
     lines = "Lines are means over seeds, bands ± one standard error." if several else ""
     sections = (
-        ("Errors and their cost", "", figures.error_figures(rows, baseline)),
+        ("Errors and their cost", "", figures.error_figures(rows, baseline, judge)),
         (
             "Over training",
             f"{lines} What happens in the first tenth of training may run off the top.",
-            figures.training_figures(records, rows, baseline),
+            figures.training_figures(records, rows, baseline, judge),
         ),
         (
             "What the methods do to an input",
@@ -112,6 +113,13 @@ def _title(summary: Mapping[str, Any]) -> str:
     return known if labels is None else f"{known}, {labels} labels"
 
 
+def _judge(summary: Mapping[str, Any]) -> str:
+    """Which examples the errors are of."""
+    protocol = summary.get("protocol")
+    named = protocol.get("judged on") if isinstance(protocol, Mapping) else None
+    return "validation" if named == "validation" else "test"
+
+
 def _overline(summary: Mapping[str, Any], records: Sequence[Record]) -> str:
     """Data, labels, seeds, steps, augmentation: the protocol in one line."""
     parts = [_title(summary)]
@@ -121,6 +129,8 @@ def _overline(summary: Mapping[str, Any], records: Sequence[Record]) -> str:
     steps = {int(n) for record in records if (n := number(record.get("steps"))) is not None}
     if len(steps) == 1:
         parts.append(f"{steps.pop()} steps")
+    if _judge(summary) == "validation":
+        parts.append("judged on validation examples, not on test ones")
     for source in ("data", "protocol"):
         values = summary.get(source)
         for inner in (values, values.get("info") if isinstance(values, Mapping) else None):

@@ -86,9 +86,10 @@ def lead(rows: Sequence[Row], baseline: str) -> str:
     adjusted = holm(rows, baseline)
     if adjusted:
         verdicts = [verdict(row, adjusted) for row in rows]
+        count = f"{len(adjusted)} method{'s' if len(adjusted) > 1 else ''}"
         fewer, more = verdicts.count("fewer"), verdicts.count("more")
         sentences.append(
-            f"Of {len(adjusted)} methods compared with {spoken(baseline)} on the same splits, "
+            f"Of {count} compared with {spoken(baseline)} on the same splits, "
             f"{fewer} make{'s' if fewer == 1 else ''} significantly fewer errors and "
             f"{more or 'none'} more "
             f"(p < {LEVEL} after Holm's correction)."
@@ -126,8 +127,11 @@ def percent(result: Result) -> str:
     return f"{result.mean:.{digits}f} ± {result.sem:.{digits}f} %"
 
 
-def table(rows: Sequence[Row], baseline: str) -> str:
-    """The rows as an HTML table, best first; a column that nobody fills is left out."""
+def table(rows: Sequence[Row], baseline: str, judge: str = "test") -> str:
+    """The rows as an HTML table, best first; a column that nobody fills is left out.
+
+    ``judge`` says which examples the errors are of: "test" or "validation".
+    """
     order = {result.method: result for result in results(rows)}
     by_name = {str(row.get("method", "")): row for row in rows}
     names = [*order, *(name for name in by_name if name not in order)]
@@ -135,7 +139,7 @@ def table(rows: Sequence[Row], baseline: str) -> str:
     spread = "mean ± s.e." if any(result.sem is not None for result in order.values()) else ""
     columns = [
         _Column("method", "", [_method(name) for name in names]),
-        _Column("test error, %", spread, [_error(order.get(name)) for name in names]),
+        _Column(f"{judge} error, %", spread, [_error(order.get(name)) for name in names]),
         _Column(
             f"difference from {baseline}",
             "paired, mean ± s.e.",

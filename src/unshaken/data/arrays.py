@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def npz(path: Path, seed: int) -> Raw:
         if file.read(2) != b"PK":
             raise DataError(f"{path}: expected a zip archive, got another format")
         file.seek(0)
-        with np.load(file, allow_pickle=False) as content:
+        with _of_numbers(path), np.load(file, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}
     if {"x_labeled", "y_labeled"} <= set(arrays):
         return published_moons(arrays, str(path), seed)
@@ -105,13 +106,9 @@ def array_folder(folder: Path) -> Raw:
     for key in (*_NEEDED, "x_unlabeled"):
         binary, text = folder / f"{key}.npy", folder / f"{key}.csv"
         if binary.is_file():
-            with reading(binary, "an array of numbers"):
-                if key in large:
-                    arrays[key] = mapped(binary)
-                else:
-                    arrays[key] = np.load(binary, allow_pickle=False)
-            if not isinstance(arrays[key], np.ndarray):
-                raise DataError(f"{binary}: expected one array, got an archive of several")
+            with reading(binary, "an array of numbers"), _of_numbers(binary):
+                _check_npy(binary)
+                arrays[key] = mapped(binary) if key in large else np.load(binary)
         elif text.is_file():
             values, _ = _numbers(text)
             arrays[key] = values[:, 0] if key.startswith("y") and values.shape[1] == 1 else values
@@ -126,9 +123,31 @@ def _too_large(folder: Path) -> frozenset[str]:
     if 4 * sum(path.stat().st_size for path in found.values()) <= limit:
         return frozenset()  # even bytes, which take four times as much as float32
     for path in found.values():
-        with reading(path, "an array of numbers"):
+        with reading(path, "an array of numbers"), _of_numbers(path):
+            _check_npy(path)
             values += mapped(path).size
     return frozenset(found) if 4 * values > limit else frozenset()
+
+
+def _check_npy(path: Path) -> None:
+    # NumPy takes any other content for a pickle or an archive.
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise DataError(f"{path}: expected an array of numbers (.npy), got another format")
+
+
+@contextmanager
+def _of_numbers(path: Path) -> Iterator[None]:
+    """Say of arrays of objects, which would have to be unpickled, what they are."""
+    try:
+        yield
+    except ValueError as error:
+        if "Object arrays" not in str(error) and "Python objects" not in str(error):
+            raise
+        raise DataError(
+            f"{path}: expected arrays of numbers, got Python objects (rows of unequal length, or "
+            "text); give them a numeric type before saving"
+        ) from error
 
 
 def table(path: Path) -> Raw:
@@ -148,6 +167,10 @@ def table(path: Path) -> Raw:
     x, y = np.delete(values, column, axis=1), values[:, column]
     if not np.isfinite(y).all():
         raise DataError(f"{path}: expected a label in each row, got NaN or infinity")
+    bad = np.flatnonzero(~np.isfinite(x).all(1))
+    if len(bad):
+        line = int(bad[0]) + (2 if names else 1)
+        raise DataError(f"{path}: expected finite numbers, got NaN or infinity in line {line}")
     train, test = holdout(str(path), [str(i) for i in range(len(y))], y)
     return Raw(
         x[train],

@@ -1,9 +1,10 @@
-"""Data sets of the Hugging Face hub, by ``hub:OWNER/NAME[@REVISION]``."""
+"""Data sets of the Hugging Face hub, by ``hub:OWNER/NAME[:CONFIG][@REVISION]``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from .raw import Array, Raw
 __all__ = ["PREFIX", "hub"]
 
 PREFIX = "hub:"
-_NAME = re.compile(r"hub:(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]*))?", re.ASCII)
+_NAME = re.compile(r"hub:(\w[\w.-]*/\w[\w.-]*)(?::(\w[\w .-]*))?(?:@(\w[\w./-]*))?", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def hub(name: str) -> Raw:
@@ -30,8 +32,9 @@ def hub(name: str) -> Raw:
     of each class.
 
     Args:
-        name: ``hub:OWNER/NAME`` or ``hub:OWNER/NAME@REVISION``; a revision (a commit or a tag)
-            makes a result reproducible.
+        name: ``hub:OWNER/NAME``, with ``:CONFIG`` where the set has several configurations and
+            ``@REVISION`` (a commit or a tag), which makes a result reproducible. The commit that
+            was read stands in the set's ``source`` wherever the library tells it.
 
     Raises:
         ValueError: the name is not of that form.
@@ -40,11 +43,15 @@ def hub(name: str) -> Raw:
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise ValueError(f"name: expected hub:OWNER/NAME or hub:OWNER/NAME@REVISION, got {name!r}")
-    repository, revision = match.groups()
+        raise ValueError(f"name: expected hub:OWNER/NAME[:CONFIG][@REVISION], got {name!r}")
+    repository, config, revision = match.groups()
     library = require("datasets", "reading from the hub")
     with reading(name, "a data set of the hub"):
-        parts = library.load_dataset(repository, revision=revision)
+        try:
+            parts = library.load_dataset(repository, config, revision=revision)
+        except ValueError:
+            _name_configs(name, library, repository, config, revision)
+            raise
         splits = list(parts)
     if "train" not in splits:
         raise DataError(f"{name}: expected a split called train, got {', '.join(splits) or 'none'}")
@@ -67,12 +74,34 @@ def hub(name: str) -> Raw:
         x_test,
         y_test,
         info={
-            "source": f"Hugging Face hub, {repository} at {revision or 'its newest revision'}",
+            "source": f"Hugging Face hub, {repository}{f' ({config})' if config else ''} at "
+            f"{_revision(parts['train'], revision)}",
             "license": str(getattr(parts["train"].info, "license", "") or "see its page"),
             "augmentation": "none",
             "note": "; ".join(notes),
         },
     )
+
+
+def _name_configs(
+    name: str, library: Any, repository: str, config: str | None, revision: str | None
+) -> None:
+    """Say which configurations there are, where that is what the library failed for."""
+    configs = library.get_dataset_config_names(repository, revision=revision)
+    if config not in configs and (config is not None or len(configs) > 1):
+        raise DataError(
+            f"{name}: expected hub:OWNER/NAME:CONFIG with one of the configurations "
+            f"{', '.join(map(str, configs))}, got {config or 'none'}"
+        )
+
+
+def _revision(part: Any, asked: str | None) -> str:
+    """The commit, which the library has in the path of what it keeps, or else what was asked."""
+    kept = [str(file.get("filename", "")) for file in part.cache_files]
+    commits = [folder for path in kept for folder in Path(path).parts if _COMMIT.fullmatch(folder)]
+    if not commits:
+        return asked or "its newest revision"
+    return commits[0] if asked in (None, commits[0]) else f"{asked}, commit {commits[0]}"
 
 
 def _part(name: str, library: Any, part: Any) -> tuple[Array, Array, set[str]]:

@@ -17,6 +17,8 @@ __all__ = ["is_idx_folder", "mnist", "read_idx"]
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
+_LARGEST = 1 << 40
+
 
 def read_idx(path: Path, md5: str | None = None) -> Array:
     """The array in an IDX file, decompressed first where its name ends in ``.gz``.
@@ -39,6 +41,8 @@ def read_idx(path: Path, md5: str | None = None) -> Array:
             raise DataError(f"{path}: expected {axes} sizes after the magic number, got fewer")
         shape = struct.unpack(f">{axes}I", sizes)
         length = math.prod(shape) * dtype.itemsize
+        if length > _LARGEST:
+            raise DataError(f"{path}: expected sizes of at most {_LARGEST} bytes, got {shape}")
         # One byte more than there should be: a longer file is as wrong as a shorter one.
         content = file.read(length + 1)
     if len(content) != length:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,10 +13,24 @@ from torch import Tensor
 from .errors import DataError
 from .statistics import read_tensors, save_tensors
 
-if TYPE_CHECKING:
-    from .paged import Paged
-
 __all__ = ["Standardization"]
+
+
+class _Examples(Protocol):
+    """What statistics are taken of: a tensor, or what reads one piece by piece from files."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    @property
+    def ndim(self) -> int: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def numel(self) -> int: ...
+
+    def split(self, size: int, /) -> Iterable[Tensor]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +62,7 @@ class Standardization:
             raise DataError("Standardization: expected finite means and positive finite stds")
 
     @classmethod
-    def fit(cls, x: Tensor | Paged) -> Standardization:
+    def fit(cls, x: _Examples) -> Standardization:
         """Mean and (population) standard deviation of each channel of ``x`` ``(N, C, *size)``.
 
         For plain vectors ``(N, D)`` a channel is a feature. Sums are taken in float64, in pieces.

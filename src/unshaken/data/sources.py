@@ -53,7 +53,7 @@ def load(
       (``x_train.npy`` or ``x_train.csv``, ...), or pictures in ``train/CLASS/*`` and
       ``test/CLASS/*``, or in ``CLASS/*`` alone.
     - A path to a file: ``.npz`` arrays, a ``.csv`` table, or CIFAR's ``.tar.gz``.
-    - ``hub:OWNER/NAME[@REVISION]``: pictures of the Hugging Face hub.
+    - ``hub:OWNER/NAME[:CONFIG][@REVISION]``: pictures of the Hugging Face hub.
 
     The four published names must match the published checksums to the last bit (but for
     CIFAR as parquet files, which have none); files given by their path are checked for their
@@ -147,5 +147,6 @@ def _file(path: Path, seed: int) -> Raw:
         if cifar_location(path, classes) is not None:
             return cifar(path, classes, verify=False)
     raise DataError(
-        f"{path}: expected an .npz file, a .csv table or an archive of CIFAR, got {path.name!r}"
+        f"{path}: expected an .npz file, a .csv table or an archive of CIFAR (other formats are "
+        f"named by the folder of their files), got {path.name!r}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from torch import Tensor, uint8
 
 from .errors import DataError, reading
 
-__all__ = ["kind_of", "read_tensors", "save_tensors", "write_whole"]
+__all__ = ["kind_of", "read_tensors", "save_tensors", "to_bytes", "write_whole"]
 
 
 def write_whole(path: Path | str, content: bytes) -> None:
@@ -33,13 +34,28 @@ def write_whole(path: Path | str, content: bytes) -> None:
         raise
 
 
+def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file, the same bytes for the same content.
+
+    The library writes metadata in an order that changes from one process to the next.
+    """
+    content = save(dict(tensors), dict(metadata))
+    length = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    # Padded to whole words, as the format asks for, so that tensors stay aligned.
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[length:]
+
+
 def save_tensors(
     path: Path | str, kind: str, tensors: Mapping[str, Tensor], **metadata: str
 ) -> None:
     """Write ``tensors`` with a tag that says what they are, and a checksum."""
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     described = {"kind": f"unshaken.{kind}", **metadata}
-    write_whole(path, save(content, {**described, "sha256": _digest(content, described)}))
+    write_whole(path, to_bytes(content, {**described, "sha256": _digest(content, described)}))
 
 
 def read_tensors(

@@ -15,13 +15,14 @@ from unshaken.pictures.palette import MUTED, PAPER, look
 
 
 @style.settings()
-def costs(rows: Sequence[Row], *, baseline: str = "baseline") -> Figure:
+def costs(rows: Sequence[Row], *, baseline: str = "baseline", judge: str = "test") -> Figure:
     """Mean error ± one standard error against the cost of a training step in units of the
     baseline's. A thin staircase joins the methods that no other beats in both.
 
     Args:
         rows: as for `errors`, with "cost_ratio".
         baseline: the method whose step costs 1.
+        judge: what the errors are of, "test" or "validation".
 
     Raises:
         ValueError: if no row has both an error and a cost.
@@ -36,7 +37,7 @@ def costs(rows: Sequence[Row], *, baseline: str = "baseline") -> Figure:
     cost = [result.cost or 0.0 for result in shown]
     plot.set_xlim(min(0.8, *cost) if len(cost) > 1 else 0.5, max(*cost, 1.5) * 1.12 + 0.1)
     scale = error_scale(plot.yaxis, [value for r in shown for value in _span(r)])
-    style.name_axes(plot, f"step cost ÷ {style.plain(baseline)}", f"test error, %{scale}")
+    style.name_axes(plot, f"step cost ÷ {style.plain(baseline)}", f"{judge} error, %{scale}")
     _staircase(plot, front := _front(shown))
     for result, x in zip(shown, cost, strict=True):
         appearance = look(result.method)

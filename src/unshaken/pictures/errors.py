@@ -52,13 +52,14 @@ def results(rows: Sequence[Row]) -> list[Result]:
 
 
 @style.settings()
-def errors(rows: Sequence[Row], *, baseline: str = "baseline") -> Figure:
+def errors(rows: Sequence[Row], *, baseline: str = "baseline", judge: str = "test") -> Figure:
     """Mean error and ± one standard error per method, each seed as a faint dot, best on top, the
     baseline's mean as a vertical line.
 
     Args:
         rows: dicts with "method", "errors" (per cent, one per seed), "error_mean", "error_sem".
         baseline: the method that the line marks, if it is there.
+        judge: what the errors are of, "test" or "validation".
 
     Raises:
         ValueError: if no row has an error.
@@ -67,7 +68,7 @@ def errors(rows: Sequence[Row], *, baseline: str = "baseline") -> Figure:
     step = 20.0
     height = step * len(shown)
     target = style.figure(style.WIDTH, height + 72)
-    style.heading(target, "Test error of each method")
+    style.heading(target, f"{judge.capitalize()} error of each method")
     plot = style.axes(target, 132, 30, style.WIDTH - 132 - 12, height)
     plot.grid(False, axis="y")
     plot.spines["left"].set_visible(False)
@@ -116,7 +117,7 @@ def errors(rows: Sequence[Row], *, baseline: str = "baseline") -> Figure:
         )
     values = [value for result in shown for value in (*result.errors, result.mean)]
     scale = error_scale(plot.xaxis, values)
-    style.name_axes(plot, f"test error, %{scale}", None)
+    style.name_axes(plot, f"{judge} error, %{scale}", None)
     seeds = max(len(result.errors) for result in shown)
     key = "mean ± s.e.; faint: seeds" if seeds > 1 else "one seed per method"
     style.say(target, 0, height + 63, key, fontsize=style.SMALL, color=MUTED)

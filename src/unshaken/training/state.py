@@ -53,8 +53,13 @@ class RunState:
 
     def capture(self, config: TrainingConfig, described: Mapping[str, Any]) -> dict[str, Any]:
         """The state, to be written; every process has to call this."""
+        alarm = self._objective.alarm
         each = self._runtime.gather(
-            {"random": _random_state(self._runtime.device), "meter": self._meter.state_dict()}
+            {
+                "random": _random_state(self._runtime.device),
+                "meter": self._meter.state_dict(),
+                "alarm": None if alarm is None else alarm.state_dict(),
+            }
         )
         return {
             "format": FORMAT,
@@ -105,11 +110,13 @@ class RunState:
                 "draws, and the last digits, will differ from a run that was never stopped",
                 stacklevel=2,
             )
+        mine = each[self._runtime.rank if self._runtime.rank < len(each) else 0]
         if self._runtime.rank < len(each):
-            _set_random_state(each[self._runtime.rank]["random"], self._runtime.device)
-            self._meter.load_state_dict(each[self._runtime.rank]["meter"])
-        else:
-            self._meter.load_state_dict(each[0]["meter"])
+            _set_random_state(mine["random"], self._runtime.device)
+        self._meter.load_state_dict(mine["meter"])
+        # Checkpoints of earlier versions have no alarm.
+        if self._objective.alarm is not None and mine.get("alarm") is not None:
+            self._objective.alarm.load_state_dict(mine["alarm"])
 
 
 def seed_random_state(seed: int, rank: int) -> None:

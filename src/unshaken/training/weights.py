@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..data.statistics import to_bytes
 from .atomic import replace_bytes
 from .checkpoint import CheckpointError, has_checksum, latest, load_plain, read_checkpoint, writing
 
@@ -25,15 +26,13 @@ def save_model_weights(model: nn.Module, path: Path) -> None:
     Raises:
         CheckpointError: the disk is full or the folder cannot be written.
     """
-    from safetensors.torch import save
-
     # Copies: tied weights share memory, which the format does not allow.
     tensors = {
         name: value.detach().to("cpu", copy=True).contiguous()
         for name, value in model.state_dict().items()
         if isinstance(value, Tensor)
     }
-    content = save(tensors, metadata={**_SIGNED, _CHECKSUM: _digest(tensors)})
+    content = to_bytes(tensors, {**_SIGNED, _CHECKSUM: _digest(tensors)})
     with writing(path, "the newest checkpoint holds the weights too"):
         replace_bytes(path, content)
 
