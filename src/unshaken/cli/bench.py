@@ -45,7 +45,7 @@ def bench(
         device: cpu, cuda or cuda:N; a GPU where there is one unless given
         precision: 32, 64, or bf16 (autocast)
         threads: threads of PyTorch; with several, time is the wall clock's
-        out: folder for bench.json
+        out: folder for bench.json, report.html, time.svg and memory.svg
         quiet: show no progress
     """
     from unshaken import checks
@@ -80,9 +80,12 @@ def bench(
     result = measure(setting, chosen, rounds, progress=None if quiet else _show)
     print_table(result)
     if out is not None:
+        from unshaken.benchmark.report import write_report
         from unshaken.comparison.folder import write_json
 
         write_json(Path(out) / "bench.json", result)
+        write_report(Path(out), result)
+        print(f"report: {Path(out) / 'report.html'}")
     return 0
 
 
