@@ -29,7 +29,8 @@ class Setting:
         size: its spatial sizes.
         classes: number of classes.
         batch_size: examples in a step.
-        optimizer: ``"adam"`` or ``"sgd"`` (momentum 0.9), both fused.
+        optimizer: ``"adam"`` or ``"sgd"`` (momentum 0.9), both fused; ``"sgd-plain"`` (no momentum)
+            takes sparse gradients too.
         widths: hidden units of ``mlp``.
         examples: rows of a mask table; a dense one costs more the more it has (see the scaling).
         device: where it runs.
@@ -96,6 +97,8 @@ class Setting:
         """The optimizer over groups that know their learning rates."""
         if self.optimizer == "adam":
             return Adam([dict(group) for group in groups], fused=True)
+        if self.optimizer == "sgd-plain":
+            return SGD([dict(group) for group in groups])
         return SGD([dict(group) for group in groups], momentum=0.9, fused=True)
 
     def loss(self, compute: Callable[[], Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -54,6 +54,21 @@ def print_table(result: Mapping[str, Any], width: int | None = None) -> None:
         "the network, a plain step has 3.",
     )
     _print_epochs(result, console)
+
+
+def print_scaling(axes: Sequence[Mapping[str, Any]]) -> None:
+    """Times of every axis, ÷ the plain step of the same shape."""
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    for axis in axes:
+        table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+        places = sorted({p["x"] for points in axis["series"].values() for p in points})
+        table.add_column(axis["x"], no_wrap=True)
+        for x in places:
+            table.add_column(f"{x:g}", justify="right", no_wrap=True)
+        for name, points in axis["series"].items():
+            at = {point["x"]: point["ratio"] for point in points}
+            table.add_row(name, *(_two(at.get(x)) for x in places))
+        console.print(table)
 
 
 def _print_epochs(result: Mapping[str, Any], console: Console) -> None:

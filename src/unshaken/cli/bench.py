@@ -26,6 +26,7 @@ def bench(
     precision: str = "32",
     threads: int = 1,
     out: str | None = None,
+    scaling: bool = False,
     quiet: bool = False,
 ) -> int:
     """Measure what a training step of each method costs: time, memory and passes over the network,
@@ -46,6 +47,7 @@ def bench(
         precision: 32, 64, or bf16 (autocast)
         threads: threads of PyTorch; with several, time is the wall clock's
         out: folder for bench.json, report.html, time.svg and memory.svg
+        scaling: also follow the cost over batch, size, channels, fields, depth and mask tables
         quiet: show no progress
     """
     from unshaken import checks
@@ -79,6 +81,12 @@ def bench(
     chosen = _variants(methods or ["all"], setting.size, ":" in model)
     result = measure(setting, chosen, rounds, progress=None if quiet else _show)
     print_table(result)
+    if scaling:
+        from unshaken.benchmark.scaling import scale
+        from unshaken.benchmark.table import print_scaling
+
+        result["scaling"] = scale(setting, rounds, log=None if quiet else _tell)
+        print_scaling(result["scaling"])
     if out is not None:
         from unshaken.benchmark.report import write_report
         from unshaken.comparison.folder import write_json
@@ -120,6 +128,10 @@ def _size(text: str | None) -> tuple[int, ...] | None:
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text):
         raise Mistake(f"--size must be as 32, 28x28 or none, got {text!r}")
     return tuple(int(part) for part in text.split("x"))
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _show(done: int, total: int) -> None:
