@@ -12,7 +12,7 @@ import torch
 
 from unshaken.benchmark.contenders import Contender, Field
 
-TURN = 0.3
+TURN = 0.2
 """Seconds that a contender's turn takes at least."""
 
 
