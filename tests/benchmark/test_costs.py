@@ -94,6 +94,45 @@ class TestArithmetic:
         assert 5 <= work.flops(penalty) / forward <= 7
 
 
+class Event:
+    """Stands in for a device's: each record is 6 ms after the one before."""
+
+    now = 0.0
+
+    def __init__(self, enable_timing):
+        assert enable_timing
+
+    def record(self):
+        Event.now += 6.0
+        self.at = Event.now
+
+    def elapsed_time(self, end):
+        return end.at - self.at
+
+
+class TestDevice:
+    """A GPU's clock and memory, with the few calls to it replaced."""
+
+    def test_time_between_events_is_in_seconds_a_step(self, monkeypatch):
+        waited = []
+        monkeypatch.setattr(torch.cuda, "Event", Event)
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(1))
+        ran = []
+        assert timing.seconds_of(lambda: ran.append(1), 3, "device events") == pytest.approx(0.002)
+        assert len(ran) == 3
+        assert waited == [1]
+
+    def test_memory_is_what_was_held_at_most_beyond_the_start(self, monkeypatch):
+        told = []
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda _: told.append("wait"))
+        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: told.append("reset"))
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 100)
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 350)
+        found = memory.peak(lambda: told.append("work"), torch.device("cuda", 0))
+        assert found == 250
+        assert told == ["wait", "reset", "work", "wait"]
+
+
 class TestTime:
     def test_quartiles(self):
         assert quartiles([3.0]) == (3.0, 3.0, 3.0)

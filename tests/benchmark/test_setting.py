@@ -102,6 +102,15 @@ def test_rows_are_unique():
     assert len(set(names)) == len(names)
 
 
+def test_the_closed_form_takes_the_fewer_of_fields_and_outputs():
+    mvat = variants.named("mvat")
+    assert mvat.count(Shape(3, (32, 32), 1), 10) == 12
+    assert mvat.count(Shape(3, (32, 32), 1), 4) == 10
+    assert mvat.count(Shape(1, (100,), 1), 10) == 8
+    assert variants.named("vat").count(Shape(3, (32, 32), 1), 10) == 8
+    assert variants.named("entropy").count(Shape(3, (32, 32), 1), 10) is None
+
+
 def test_numbers_are_checked():
     with pytest.raises(ValueError, match="precision must be one of"):
         setting_of("conv_small", precision="16")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -47,7 +47,7 @@ def measure(
         memory in bytes, ratios to the plain step as median and quartiles over rounds.
     """
     clock = clock_of(setting.place, setting.threads)
-    with _threads(setting.threads):
+    with _running_on(setting):
         field = field_of(setting, variants, textbook)
         with torch.no_grad():
             forward = work.flops(lambda: field.network(field.inputs))
@@ -107,7 +107,7 @@ def _result(
 def _row(
     variant: Variant, mine: Mapping[Kind, tuple[Times, dict[str, Any]]], setting: Setting
 ) -> dict[str, Any]:
-    least = variant.least
+    least = variant.count(setting.shape, setting.classes)
     row: dict[str, Any] = {
         "method": variant.name,
         "library": mine["library"][1],
@@ -134,6 +134,10 @@ def _row(
 
 
 def _told(setting: Setting) -> dict[str, Any]:
+    tf32 = {
+        "convolutions": torch.backends.cudnn.allow_tf32,
+        "matrix products": torch.backends.cuda.matmul.allow_tf32,
+    }
     return {
         "model": setting.name,
         "batch_size": setting.batch_size,
@@ -145,14 +149,17 @@ def _told(setting: Setting) -> dict[str, Any]:
         "precision": setting.precision,
         "device": setting.device,
         "threads": setting.threads,
+        **({"tf32": tf32} if setting.place.type == "cuda" else {}),
     }
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def _running_on(setting: Setting) -> Iterator[None]:
+    """With the setting's threads and, where it is a GPU, on its device and stream."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(setting.threads)
     try:
-        yield
+        with torch.cuda.device(setting.place) if setting.place.type == "cuda" else nullcontext():
+            yield
     finally:
         torch.set_num_threads(before)

@@ -20,10 +20,16 @@ from unshaken.perturbations.fields import Affine
 from unshaken.regularizer import Regularizer, Term
 
 Terms = Callable[[Shape], list[Term]]
+Count = Callable[[Shape, int], float]
 
 
 def _from_catalog(name: str, shape: Shape) -> list[Term]:
     return catalog.build(name, shape, catalog.settings_for(name, {}))
+
+
+def _closed_form(shape: Shape, classes: int) -> float:
+    """MVAT's curvature takes a pass for each field or for each output, whichever are fewer."""
+    return 6 + min(len(Affine().basis(shape.size)), classes)
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Variant:
     Attributes:
         name: as the command line knows it.
         least: the fewest units a step needs, a unit being one forward, input-gradient or
-            weight-gradient pass; a plain step has 3. None where nobody has counted.
+            weight-gradient pass; a plain step has 3. A function of the data's shape and the
+            number of classes where it depends on them, None where nobody has counted.
         textbook: how public implementations compute it; None where there is none.
         terms: the regularizers; by default the catalog's, at its settings.
         axes: how many spatial axes the inputs need, for a variant that the catalog lacks.
@@ -41,11 +48,15 @@ class Variant:
     """
 
     name: str
-    least: float | None = None
+    least: float | Count | None = None
     textbook: type[Textbook] | None = None
     terms: Terms | None = None
     axes: int = 0
     period: int = 1
+
+    def count(self, shape: Shape, classes: int) -> float | None:
+        """The least number of units for data of a shape."""
+        return self.least(shape, classes) if callable(self.least) else self.least
 
     def build(self, shape: Shape) -> list[Term]:
         """The terms for data of a shape."""
@@ -81,7 +92,7 @@ VARIANTS = (
     Variant("xvat", 6, Masked),
     Variant("xvat-transductive", 6, Masked),
     Variant("mat", 6, Steepest),
-    Variant("mvat"),  # as many passes as there are fields or outputs, whichever are fewer
+    Variant("mvat", _closed_form),
     # Beyond the catalog: give terms=, and axes= where inputs must have some.
     Variant("vmt-affine", 6, DoubleBackward, lambda _: [VMT(Affine())], axes=1),
     Variant("mvat-power", 8, terms=lambda _: [MVAT(Affine(), radius=0.5, steps=1)], axes=1),
