@@ -32,12 +32,12 @@ def render(result: Result) -> str:
     title = f"What a training step costs: {setting['model']}, batch {setting['batch_size']}"
     inputs = f"inputs {setting['channels']}{'×' + size if size else ''}"
     over = (
-        f"{inputs} · {setting['optimizer']} · {setting['device']}, {setting['threads']} threads · "
+        f"{inputs} · {setting['optimizer']} · {setting['device']}, {_threads(setting)} · "
         f"precision {setting['precision']} · {result['rounds']} rounds, {result['clock']}"
     )
     lead = (
         f"A plain cross-entropy step takes {1000 * plain['seconds']:.3g} ms "
-        f"({plain['examples_per_second']:.3g} examples a second) and "
+        f"({plain['examples_per_second']:,.0f} examples a second) and "
         f"{plain['peak_bytes'] / 2**20:.3g} MiB beyond weights and optimizer. Everything below is "
         "in units of it, measured in turns right beside it."
     )
@@ -46,11 +46,7 @@ def render(result: Result) -> str:
         f"<h1>{page.text(title)}</h1>",
         f'<p class="lead">{page.text(lead)}</p>',
         _table(result),
-        '<p class="under">Time: median and quartiles of the rounds. Memory: the fullest moment of '
-        "a step beyond what was held before it. Passes: arithmetic of all products ÷ that of one "
-        "forward pass, double backward included. Textbook: the same values by passes of their own, "
-        "as public implementations compute them. Least: by the count of passes, a plain step "
-        "having 3.</p>",
+        f'<p class="under">{page.text(_legend(result))}</p>',
     ]
     drawn = [
         page.figure(pictures.svg(figure, name=name, label=caption), caption)
@@ -72,6 +68,21 @@ def render(result: Result) -> str:
         f"{page.facts({**result['environment'], 'setting': setting})}</section>"
     )
     return page.page(title, body)
+
+
+def _legend(result: Result) -> str:
+    told = (
+        "Time: median and quartiles of the rounds. Memory: the fullest moment of a step beyond "
+        "what was held before it. Passes: arithmetic of all products ÷ that of one forward pass, "
+        "double backward included. Textbook: the same values by passes of their own, as public "
+        "implementations compute them. Least: by the count of passes, a plain step having 3."
+    )
+    sources = [row["epoch"]["source"] for row in result["rows"] if row.get("epoch")]
+    return f"{told} Theirs: {sources[0]}, on the hardware of its time." if sources else told
+
+
+def _threads(setting: Mapping[str, Any]) -> str:
+    return "1 thread" if setting["threads"] == 1 else f"{setting['threads']} threads"
 
 
 def cost_figures(result: Result) -> list[tuple[str, Figure, str]]:
@@ -131,8 +142,7 @@ def _table(result: Result) -> str:
     epochs = any(row.get("epoch") for row in rows)
     heads = ["method", "time", "quartiles", "textbook", "least", "ms", "examples/s"]
     heads += ["memory", "textbook", "passes", "textbook"]
-    source = next((row["epoch"]["source"] for row in rows if row.get("epoch")), "")
-    heads += ["s/epoch", f"theirs<small>{page.text(source)}</small>"] if epochs else []
+    heads += ["s/epoch", "theirs"] if epochs else []
     lines = []
     for row in rows:
         ours, ratio = row["library"], row["library"]["ratio"]

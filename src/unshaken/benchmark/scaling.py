@@ -130,7 +130,7 @@ def _fields(setting: Setting) -> Axis:
     return Axis(
         "Fields of VMT",
         "number of movement fields K",
-        "VMT's worst field is a closed form in K numbers: more fields cost hardly more than one.",
+        "VMT's worst field is a closed form in K numbers; the network's passes stay the same.",
         places,
     )
 

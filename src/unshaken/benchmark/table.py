@@ -48,7 +48,7 @@ def print_table(result: Mapping[str, Any], width: int | None = None) -> None:
     plain, setting = result["plain"], result["setting"]
     console.print(
         f"{setting['model']}, batch {setting['batch_size']}: a plain step takes "
-        f"{1000 * plain['seconds']:.3g} ms ({plain['examples_per_second']:.3g} examples/s) and "
+        f"{1000 * plain['seconds']:.3g} ms ({plain['examples_per_second']:,.0f} examples/s) and "
         f"{plain['peak_bytes'] / 2**20:.3g} MiB. Time ({result['clock']}) and memory are ÷ the "
         f"plain step, median and quartiles of {result['rounds']} rounds; a unit is one pass over "
         "the network, a plain step has 3.",

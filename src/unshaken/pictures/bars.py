@@ -113,7 +113,7 @@ def _legend(target: Figure, rows: Sequence[Bar]) -> None:
         target,
         0,
         30,
-        "    ".join(parts),
+        "  ·  ".join(parts),
         ha="left",
         va="top",
         fontsize=style.SMALL + 0.5,
