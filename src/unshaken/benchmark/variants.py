@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from unshaken.benchmark.textbook import (
     DoubleBackward,
@@ -60,7 +59,7 @@ class Variant:
 
     def build(self, shape: Shape) -> list[Term]:
         """The terms for data of a shape."""
-        return partial(_from_catalog, self.name)(shape) if self.terms is None else self.terms(shape)
+        return _from_catalog(self.name, shape) if self.terms is None else self.terms(shape)
 
     def build_textbook(self, terms: Sequence[Term]) -> Textbook | None:
         """The textbook's way of the same terms."""
