@@ -1,0 +1,1 @@
+"""What a training step of every method costs, beside its textbook and the least possible."""
