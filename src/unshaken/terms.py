@@ -63,7 +63,8 @@ class ClassBalance(Term):
 
     def penalize(self, clean: CleanPass) -> Penalty:
         signal, log_p = _log_probabilities(clean)
-        p = draws.mean_over_processes(log_p.exp().transpose(0, 1).flatten(1).mean(1))
+        grouped = log_p.exp().unflatten(0, (draws.groups(), -1)).transpose(1, 2)
+        p = draws.mean_over_processes(grouped.flatten(2).mean(2))
         # p log p is 0 at p = 0, and its gradient must not be infinite there.
-        divergence = (p * (p * len(p)).clamp_min(1e-30).log()).sum()
-        return Penalty(divergence.expand(len(log_p)), None, signal)
+        divergence = (p * (p * p.shape[1]).clamp_min(1e-30).log()).sum(1)
+        return Penalty(draws.to_rows(divergence, len(log_p)), None, signal)
