@@ -112,7 +112,8 @@ def group_means(values: Tensor) -> Tensor:
 
 def to_rows(values: Tensor, rows: int) -> Tensor:
     """What each group has, ``(groups, ...)``, for each of its rows: ``(rows, ...)``."""
-    return values.repeat_interleave(rows // len(values), 0)
+    each = values.unsqueeze(1).expand(-1, rows // len(values), *values.shape[1:])
+    return each.reshape(rows, *values.shape[1:])
 
 
 def normal(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

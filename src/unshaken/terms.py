@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from unshaken import draws
@@ -63,8 +64,12 @@ class ClassBalance(Term):
 
     def penalize(self, clean: CleanPass) -> Penalty:
         signal, log_p = _log_probabilities(clean)
-        grouped = log_p.exp().unflatten(0, (draws.groups(), -1)).transpose(1, 2)
-        p = draws.mean_over_processes(grouped.flatten(2).mean(2))
-        # p log p is 0 at p = 0, and its gradient must not be infinite there.
-        divergence = (p * (p * p.shape[1]).clamp_min(1e-30).log()).sum(1)
+        groups = log_p.exp().chunk(draws.groups())
+        divergence = torch.stack([_imbalance(p) for p in groups])
         return Penalty(draws.to_rows(divergence, len(log_p)), None, signal)
+
+
+def _imbalance(p: Tensor) -> Tensor:
+    mean = draws.mean_over_processes(p.transpose(0, 1).flatten(1).mean(1))
+    # p log p is 0 at p = 0, and its gradient must not be infinite there.
+    return (mean * (mean * len(mean)).clamp_min(1e-30).log()).sum()

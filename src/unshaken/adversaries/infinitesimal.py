@@ -75,8 +75,8 @@ class Infinitesimal(Adversary):
     def _mixed(self, movement: Movement, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. 23: the mixed rate, and the mixed field whose rate it is."""
         families = movement.families()
-        weights = draws.common(len(families), s.dtype, s.device)
-        weights = draws.to_rows(weights / weights.sum(1, keepdim=True), len(s))
+        drawn = draws.common(len(families), s.dtype, s.device)
+        weights = draws.to_rows(torch.stack([w / w.sum() for w in drawn]), len(s))
         total = torch.zeros_like(s[:, 0])
         found = []
         slices = s.split(movement.geometry(x).counts, 1)
