@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unshaken import checks
+from unshaken import checks, draws
 from unshaken.adversaries.learned import MaskPlayer
 from unshaken.alarm import Alarm
 from unshaken.autograd import BATCH_NORM_POLICIES, hand_out
@@ -77,7 +77,8 @@ class Objective(nn.Module):
         self.batch_norm = checks.choice(batch_norm, "batch_norm", BATCH_NORM_POLICIES)
         self.alarm = Alarm() if alarm else None
         self.report: dict[str, Tensor] = {}
-        """The last call's loss and weighted terms by name, detached scalars."""
+        """The last call's loss and weighted terms by name, detached scalars; one number for each
+        group of rows inside :func:`unshaken.draws.grouped`."""
         self.names = _apart([term.name for term in regularizers])
         """The terms' names in the report."""
 
@@ -130,7 +131,7 @@ class Objective(nn.Module):
             free_needs = {term.needs for term in terms if not term.labeled}
             if "logits" in free_needs:
                 free.attach(track_input="linearization" in free_needs)
-        total: Tensor = self._supervised(clean, terms)
+        total, loss = self._supervised(clean, terms)
         report = {}
         watching = self.alarm is not None and torch.is_grad_enabled() and self.training
         if "input-graph" in needs and any(_takes_cross_entropy(term) for term in terms):
@@ -143,12 +144,13 @@ class Objective(nn.Module):
                     p.requires_grad for part in (self.model, term) for p in part.parameters()
                 )
                 self.alarm.watch(name, penalty, learns)
-            value = term.weight * penalty.value.mean()
+            value = term.weight * draws.group_means(penalty.value)
             report[name] = value.detach()
-            total = total + value
+            loss = loss + report[name]
+            total = total + value.sum()
         if watching:
             self._probe(terms, clean, free)
-        self.report = {"loss": total.detach(), **report}
+        self.report = {"loss": loss, **report}
         return total
 
     def _plain(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -156,9 +158,17 @@ class Objective(nn.Module):
         if y is None:
             raise ValueError("y must hold labels where there are no regularizers, got y=None")
         logits = self.model(x)
-        total: Tensor = self.criterion.mean(logits, self.criterion.target(logits, y))
-        self.report = {"loss": total.detach()}
+        total, loss = self._mean(logits, self.criterion.target(logits, y))
+        self.report = {"loss": loss}
         return total
+
+    def _mean(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum over the groups of rows of each one's mean loss, and these means, detached."""
+        if draws.groups() == 1:
+            mean = self.criterion.mean(logits, target)
+            return mean, mean.detach()
+        means = draws.group_means(self.criterion(logits, target))
+        return means.sum(), means.detach()
 
     def parameter_groups(self, lr: float, **options: Any) -> list[dict[str, Any]]:
         """Groups for an optimizer: the model at ``lr``, each mask player at its own rate.
@@ -184,16 +194,17 @@ class Objective(nn.Module):
     def _terms(self) -> list[Term]:
         return [term for term in self.regularizers if isinstance(term, Term)]
 
-    def _supervised(self, clean: CleanPass, terms: list[Term]) -> Tensor:
-        """The mean supervised loss; its gradient is taken at once where a term needs part of it."""
+    def _supervised(self, clean: CleanPass, terms: list[Term]) -> tuple[Tensor, Tensor]:
+        """As :meth:`_mean`; the gradient is taken at once where a term needs part of it."""
         logits = clean.attached_logits
         if clean.y is None:
-            return logits.new_zeros((), dtype=torch.promote_types(logits.dtype, torch.float32))
+            zero = logits.new_zeros((), dtype=torch.promote_types(logits.dtype, torch.float32))
+            return zero, zero
         target = self.criterion.target(logits, clean.y)
         if not self._takes_gradient_now(terms, clean, logits):
-            return self.criterion.mean(logits, target)
+            return self._mean(logits, target)
         values: Tensor = self.criterion(logits, target)
-        mean = values.mean()
+        means = draws.group_means(values).detach()
         # One backward gives the parameters' gradient and g together: no pass is made twice.
         leaves: list[Tensor] = [p for p in self.parameters() if p.requires_grad]
         found = torch.autograd.grad(
@@ -203,7 +214,9 @@ class Objective(nn.Module):
             retain_graph=any(t.needs in ("logits", "linearization") for t in terms),
         )
         clean.keep_gradient(found[0])
-        return hand_out(mean, leaves, [None if g is None else g / len(values) for g in found[1:]])
+        rows = len(values) // draws.groups()
+        slopes = [None if g is None else g / rows for g in found[1:]]
+        return hand_out(means.sum(), leaves, slopes), means
 
     def _takes_gradient_now(self, terms: list[Term], clean: CleanPass, logits: Tensor) -> bool:
         """Whether one backward here, for the loss and g together, saves a later one."""
