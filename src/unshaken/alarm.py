@@ -55,14 +55,18 @@ class Alarm:
 
         ``learns`` says whether anything that the gradient could reach has gradients at all.
         """
-        state = self._watched.setdefault(name, _Watched())
-        if state.alive or "gradient" in state.reported:
+        if not self.listens(name):
             return
         signal = penalty.signal
         if signal is None or not signal.requires_grad or not learns:
-            self._silent(name, state)
+            self.hear(name, None)
         else:
-            signal.register_hook(lambda gradient: self._hear(name, state, gradient))
+            signal.register_hook(lambda gradient: self.hear(name, gradient))
+
+    def listens(self, name: str) -> bool:
+        """Whether it is still open if the term does anything."""
+        state = self._watched.setdefault(name, _Watched())
+        return not state.alive and "gradient" not in state.reported
 
     def due(self) -> bool:
         """Whether this call should be probed; counts the calls."""
@@ -74,11 +78,18 @@ class Alarm:
 
     def probe(self, name: str, term: Regularizer, clean: CleanPass) -> None:
         """Compare the term's adversary with a random perturbation on this batch."""
-        state = self._watched.setdefault(name, _Watched())
-        if "adversary" not in state.reported:
+        if self.probes(name):
             gain = term.gain_over_random(clean)
             if gain is not None:
-                state.gains.append(gain)
+                self.note_gain(name, gain)
+
+    def probes(self, name: str) -> bool:
+        """Whether the term's adversary is still judged."""
+        return "adversary" not in self._watched.setdefault(name, _Watched()).reported
+
+    def note_gain(self, name: str, gain: Tensor) -> None:
+        """Take in how much better than random the adversary was: ``(N,)``."""
+        self._watched.setdefault(name, _Watched()).gains.append(gain)
 
     def end_epoch(self) -> None:
         """Judge what was gathered since the last call of this."""
@@ -92,7 +103,12 @@ class Alarm:
                 self._judge(name, state, torch.cat(state.gains).double().cpu())
                 state.gains.clear()
 
-    def _hear(self, name: str, state: _Watched, gradient: Tensor) -> None:
+    def hear(self, name: str, gradient: Tensor | None) -> None:
+        """Take in the gradient that reached the term in one call; None where none could."""
+        state = self._watched.setdefault(name, _Watched())
+        if gradient is None:
+            self._silent(name, state)
+            return
         heard = gradient.detach().any()
         if gradient.device.type == "cpu":
             if bool(heard):
@@ -111,12 +127,10 @@ class Alarm:
     def _report_silence(self, name: str, state: _Watched) -> None:
         if "gradient" not in state.reported:
             state.reported.add("gradient")
-            warnings.warn(
+            self.warn(
                 f"The term '{name}' does nothing: its gradient was zero for every parameter in its "
                 f"first {state.silent} calls. Look at its radius and weight, and whether the model "
-                "detaches its outputs or has no trainable parameters.",
-                AlarmWarning,
-                stacklevel=2,
+                "detaches its outputs or has no trainable parameters."
             )
 
     def _judge(self, name: str, state: _Watched, gains: Tensor) -> None:
@@ -124,11 +138,13 @@ class Alarm:
         error = float(gains.std() / math.sqrt(len(gains))) if len(gains) > 1 else 0.0
         if not mean > 2 * error and "adversary" not in state.reported:
             state.reported.add("adversary")
-            warnings.warn(
+            self.warn(
                 f"The adversary of '{name}' did no better than a random perturbation of the same "
                 f"size for a whole epoch: it raised the divergence by only {mean:.2g} ± "
                 f"{error:.2g} more ({len(gains)} examples). A random perturbation would cost "
-                "less; or look at its radius and, where it learns, its learning rate.",
-                AlarmWarning,
-                stacklevel=2,
+                "less; or look at its radius and, where it learns, its learning rate."
             )
+
+    def warn(self, sentence: str) -> None:
+        """Say it."""
+        warnings.warn(sentence, AlarmWarning, stacklevel=3)

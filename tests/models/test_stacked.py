@@ -94,25 +94,6 @@ def test_a_stack_shares_no_memory_with_its_networks():
     assert_same([dict(n.state_dict()) for n in networks], before)
 
 
-def test_numbers_do_not_depend_on_the_company():
-    """In float32, to the last bit: a run may be done again with other runs beside it."""
-    networks = [mlp([64, 256, 128, 10]) for _ in range(5)]
-    x = torch.randn(5 * 64, 64)
-
-    def slopes(chosen: list[int]) -> list[torch.Tensor]:
-        stacked = stack([networks[k] for k in chosen])
-        rows = torch.cat([x.chunk(5)[k] for k in chosen])
-        stacked(rows).square().sum().backward()
-        apart = [mlp([64, 256, 128, 10]) for _ in chosen]
-        for parameter in stacked.parameters():
-            parameter.data.copy_(parameter.grad)
-        unstack(stacked, apart)
-        return [p.detach() for p in apart[chosen.index(3)].parameters()]
-
-    for chosen in ([3], [2, 3], [0, 1, 2, 3]):
-        assert_same(slopes(chosen), slopes([3, 4, 0, 1, 2]))
-
-
 @pytest.mark.parametrize("p", [0.0, 1.0])
 def test_dropout_of_nothing_and_of_all_draws_nothing(p):
     networks = [nn.Sequential(nn.Linear(2, 2), nn.Dropout(p)) for _ in range(2)]
