@@ -26,9 +26,9 @@ _LOAD = Loader()
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a worker sends back: the outcome, and the files of its pictures."""
+    """What a worker sends back: the outcome of each run, and the files of the pictures."""
 
-    outcome: Outcome
+    outcomes: list[Outcome]
     files: dict[str, bytes]
 
 
@@ -91,36 +91,38 @@ def outcomes(tasks: Sequence[Task], engine: str, jobs: int) -> Generator[Outcome
             # A result that was lost with its worker is made again and announced again.
             task = waiting.pop(future, None)
             if task is not None:
-                yield _received(future, task)
+                yield from _received(future, task)
 
 
-def _received(future: Any, task: Task) -> Outcome:
+def _received(future: Any, task: Task) -> list[Outcome]:
     try:
         answer: _Answer = future.result()
     except Exception as error:
         # The cluster's own: workers that died under this run again and again, or a version of
         # this package that does not know it.
         said = " ".join(str(error).split())
-        return Outcome(task, lost=f"the cluster gave it up: {type(error).__name__}: {said}")
+        reason = f"the cluster gave it up: {type(error).__name__}: {said}"
+        return [Outcome(each, lost=reason) for each in task.runs()]
     if task.pictures is not None:
         for name, content in answer.files.items():
             path = task.pictures / name
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_bytes(path, content)
-    return replace(answer.outcome, task=task)
+    pairs = zip(answer.outcomes, task.runs(), strict=True)
+    return [replace(outcome, task=each) for outcome, each in pairs]
 
 
 def _do(task: Task) -> _Answer:
-    """On a worker: one run at a time, because PyTorch's random state is the whole process's."""
+    """On a worker: one task at a time, because PyTorch's random state is the whole process's."""
     with _ALONE, tempfile.TemporaryDirectory() as folder:
         pictures = None if task.pictures is None else Path(folder)
-        outcome = do(replace(task, pictures=pictures), _LOAD)
+        found = do(replace(task, pictures=pictures), _LOAD)
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in Path(folder).rglob("*")
             if path.is_file()
         }
-    return _Answer(outcome, files)
+    return _Answer(found, files)
 
 
 def _dask() -> Any:

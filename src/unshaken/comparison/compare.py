@@ -5,16 +5,18 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from unshaken import checks
 from unshaken.comparison import cluster, gallery
 from unshaken.comparison.checking import check, described, identity
 from unshaken.comparison.environment import environment
 from unshaken.comparison.folder import ComparisonFolder, write_json, write_record
 from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Loader, Settings
+from unshaken.comparison.stacks import WIDEST, suits
 from unshaken.comparison.statistics import rows
 from unshaken.comparison.workers import Outcome, Task, outcomes
 from unshaken.data import Dataset
@@ -22,9 +24,12 @@ from unshaken.training import Interrupted
 
 Report = Callable[[Mapping[str, Any], int, int], None]
 
+STACKING = ("auto", "off")
+
 MEASURED = (
     "CPU time of the training steps alone (on a GPU their wall time), median over the blocks of "
-    "16 steps of a run; a ratio divides by the baseline's run of the same seed; medians over seeds"
+    "16 steps of a run (where seeds were trained in one stack, of the first steps of one of them "
+    "by itself); a ratio divides by the baseline's run of the same seed; medians over seeds"
 )
 
 
@@ -66,6 +71,7 @@ def compare(
     jobs: int = 1,
     threads: int | None = 1,
     engine: str = "processes",
+    stack: str = "auto",
     finished: Report | None = None,
     load: Loader | None = None,
 ) -> Comparison:
@@ -77,7 +83,8 @@ def compare(
     loss is not finite is kept as a failure of its method; one that is lost (its process was
     killed, or an error came) is left to the next call. Neither stops the others.
 
-    The numbers do not depend on ``jobs`` or on the order.
+    The numbers do not depend on ``jobs`` or on the order. Seeds that are trained in one stack have
+    the numbers that they have alone, but for rounding, which training may magnify.
 
     Args:
         protocol: what all methods share.
@@ -89,6 +96,8 @@ def compare(
         threads: threads of PyTorch in each; None for one where the network is small.
         engine: ``processes`` of this machine, ``dask`` for a local cluster of them, or
             ``dask://HOST:PORT`` for the workers of that scheduler, which ignores ``jobs``.
+        stack: ``auto`` trains the seeds of a method as one where the network is small and on the
+            CPU, which takes a fraction of the time; ``off`` trains one by one.
         finished: called with each record, how many runs are done, and how many there are.
         load: where this process takes the data from.
 
@@ -99,6 +108,7 @@ def compare(
     if not methods or not seeds:
         raise ValueError(f"methods and seeds must not be empty, got {methods!r} and {seeds!r}")
     cluster.check_engine(engine)
+    checks.choice(stack, "stack", STACKING)
     with closing(ComparisonFolder(out)) as folder:
         load = load or Loader()
         dataset = load(protocol, seeds[0])
@@ -106,7 +116,7 @@ def compare(
         content = identity(dataset, protocol.data)
         prints = {m: protocol.fingerprint(m, used[m], content) for m in methods}
         records: list[dict[str, Any]] = []
-        tasks: list[Task] = []
+        runs: list[Task] = []
         for seed in seeds:
             for method in methods:
                 record = folder.finished(method, seed, prints[method])
@@ -114,8 +124,9 @@ def compare(
                     records.append(record)
                     continue
                 pictures = folder.pictures if seed == seeds[0] else None
-                tasks.append(Task(protocol, method, seed, settings or {}, pictures, threads))
-        total, lost = len(records) + len(tasks), []
+                runs.append(Task(protocol, method, seed, settings or {}, pictures, threads))
+        total, lost = len(records) + len(runs), []
+        tasks = runs if stack == "off" else stacked(runs, used, dataset)
         try:
             here = engine == "processes"
             found = outcomes(tasks, jobs, load) if here else cluster.outcomes(tasks, engine, jobs)
@@ -139,6 +150,24 @@ def compare(
         every = [*records, *map(_failure, lost)]
         summary = summarize(protocol, dataset, methods, every, out, jobs, threads)
         return Comparison(summary, lost)
+
+
+def stacked(runs: Sequence[Task], used: Mapping[str, Settings], dataset: Dataset) -> list[Task]:
+    """The same runs in fewer tasks: those of one method together, where they can be trained as one.
+
+    Stacks come first, because they take longest.
+    """
+    stacks: list[Task] = []
+    singles: list[Task] = []
+    for method in dict.fromkeys(task.method for task in runs):
+        mine = [task for task in runs if task.method == method]
+        for k in range(0, len(mine), WIDEST):
+            first, *rest = mine[k : k + WIDEST]
+            if suits(first.protocol, method, used[method], dataset, 1 + len(rest)):
+                stacks.append(replace(first, others=tuple(task.seed for task in rest)))
+            else:
+                singles += [first, *rest]
+    return [*stacks, *(task for task in runs if task in singles)]
 
 
 def _failure(outcome: Outcome) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ..data.seeds import seed_of
 from ..models import unstack
 from ..models.stacked_layers import StackedDropout
 from ..objective import Objective
+from ..regularizer import Term
 from ..stacked import StackedAlarm, stack_objectives, unstack_objectives
 from .clock import StepClock
 from .config import TrainingConfig
@@ -125,7 +126,9 @@ class _Stack:
         stacked.train()
         self._feeds = [Feed(m.dataset, m.split, m.config, _CPU) for m in members]
         datasets = [member.dataset for member in members]
-        self._batches = StackedFeed(self._feeds, datasets, config, augment)
+        terms = [term for term in stacked.regularizers if isinstance(term, Term)]
+        idle = all(term.labeled for term in terms)
+        self._batches = StackedFeed(self._feeds, datasets, config, augment, idle=idle)
         self._optimizer = build_optimizer(stacked, config)
         self._set_rates = learning_rates(self._optimizer, config)
         self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]

@@ -22,6 +22,7 @@ class StackedFeed:
         datasets: the runs' data, in memory, of one shape; where all are equal one copy is kept.
         config: of any of the runs.
         augment: changes each batch of inputs, drawing from :mod:`unshaken.draws`.
+        idle: whether nothing looks at the unlabeled stream, which then stays out of the batches.
     """
 
     def __init__(
@@ -30,8 +31,13 @@ class StackedFeed:
         datasets: Sequence[Dataset],
         config: TrainingConfig,
         augment: Callable[[Tensor], Tensor] | None = None,
+        *,
+        idle: bool = False,
     ) -> None:
         self._feeds, self._augment = feeds, augment
+        # What augments it draws numbers, and the next ones have to be those of the run alone.
+        self._skip = idle and augment is None
+        self._accumulate = config.accumulate
         self._dtype = torch.float64 if config.precision == "64" else torch.float32
         unlabeled = config.unlabeled_batch_size > 0
         self._x, self._above = _joined(
@@ -41,14 +47,15 @@ class StackedFeed:
 
     def batch(self, step: int, micro: int = 0) -> Batch:
         """Batch ``micro`` of step ``step`` of all runs."""
-        pairs = [feed.indices(step, micro) for feed in self._feeds]
-        labeled = [pair[0] for pair in pairs]
+        t = step * self._accumulate + micro
+        labeled = [feed.labeled.batch(t) for feed in self._feeds]
         there = torch.cat(labeled)
         x = self._inputs(labeled)
         y = self._y.index_select(0, _shifted(labeled, self._above_y))
-        unlabeled = [indices for _, indices in pairs if indices is not None]
-        if not unlabeled:
+        streams = [feed.unlabeled for feed in self._feeds if feed.unlabeled is not None]
+        if self._skip or not streams:
             return Batch(x, y, None, there, there)
+        unlabeled = [stream.batch(t) for stream in streams]
         return Batch(x, y, self._inputs(unlabeled), torch.cat(unlabeled), there)
 
     def _inputs(self, indices: Sequence[Tensor]) -> Tensor:
