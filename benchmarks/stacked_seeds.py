@@ -1,6 +1,6 @@
 """What training the seeds of a method as one stack saves beside training one after another.
 
-    OMP_NUM_THREADS=1 python benchmarks/stacked_seeds.py --json benchmarks/results/stacked_seeds.json
+    OMP_NUM_THREADS=1 python benchmarks/stacked_seeds.py --json FILE
 
 For each case runs of both kinds alternate. ``one by one`` is the CPU time of a step of a run by
 itself times the number of seeds, ``stacked`` that of a step of the stack, both as the training
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from unshaken.comparison.environment import environment
 from unshaken.comparison.protocol import Protocol, named
@@ -102,8 +103,7 @@ def measure(case: Case, rounds: int, flops_per_second: float) -> dict[str, Any]:
 
 def flops(member: Member) -> float:
     """Floating-point operations of the matrix products of a step of one run."""
-    counter = FlopCounterMode(display=False)
-    with counter:
+    with Products() as counter:
         config = {**member.config.to_dict(), "steps": 1}
         train(
             member.objective,
@@ -112,7 +112,20 @@ def flops(member: Member) -> float:
             type(member.config).from_dict(config),
             device="cpu",
         )
-    return float(counter.get_total_flops())
+    return counter.total
+
+
+class Products(TorchDispatchMode):
+    """Adds up the floating-point operations of the products and convolutions made inside."""
+
+    total = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func.overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 def speed(size: int = 1024, repeats: int = 20) -> float:
