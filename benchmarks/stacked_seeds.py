@@ -147,7 +147,7 @@ def whole(data: str, method: str, seeds: int, steps: int) -> dict[str, Any]:
     begin = time.process_time()
     singles = [run(protocol, method, seed, {}, threads=1, load=load) for seed in range(seeds)]
     middle = time.process_time()
-    records = run_stack(protocol, method, range(seeds), {}, threads=1, load=load)
+    records = run_stack(protocol, method, [({}, s) for s in range(seeds)], threads=1, load=load)
     end = time.process_time()
     if records is None:
         raise RuntimeError(f"{method} cannot be stacked")

@@ -68,9 +68,9 @@ def counted(monkeypatch):
         done.append((method, seed))
         return run(protocol, method, seed, *arguments, **options)
 
-    def counting_stack(protocol, method, seeds, *arguments, **options):
-        done.extend((method, seed) for seed in seeds)
-        return run_stack(protocol, method, seeds, *arguments, **options)
+    def counting_stack(protocol, method, runs, **options):
+        done.extend((method, seed) for _, seed in runs)
+        return run_stack(protocol, method, runs, **options)
 
     monkeypatch.setattr(workers, "run", counting)
     monkeypatch.setattr(workers, "run_stack", counting_stack)

@@ -55,7 +55,7 @@ def test_records(method):
     seeds = (0, 3)
     near = 1e-6 if "v" in method else 1e-10
     expected = [run(DIGITS, method, seed, {}, threads=1) for seed in seeds]
-    records = stacks.run_stack(DIGITS, method, seeds, {}, threads=1)
+    records = stacks.run_stack(DIGITS, method, [({}, s) for s in seeds], threads=1)
     assert records is not None
     alike(records, expected, near)
 
@@ -63,7 +63,24 @@ def test_records(method):
 def test_records_of_data_that_differ_from_seed_to_seed():
     augmented = SINUSOIDS.with_changes(augment={"shift": 2})
     expected = [run(augmented, "vmt-shift", seed, {}, threads=1) for seed in (1, 2, 5)]
-    alike(stacks.run_stack(augmented, "vmt-shift", (1, 2, 5), {}) or [], expected, 1e-10)
+    alike(
+        stacks.run_stack(augmented, "vmt-shift", [({}, s) for s in (1, 2, 5)]) or [],
+        expected,
+        1e-10,
+    )
+
+
+def test_settings_may_differ_and_only_so_far():
+    sizes = ({"radius": 0.3}, {"radius": 1.0, "weight": 0.5}, {"radius": 0.3, "weight": 2.0})
+    runs = [({"at-l2": size}, seed) for size in sizes for seed in (1, 2)]
+    expected = [run(DIGITS, "at-l2", seed, settings, threads=1) for settings, seed in runs]
+    alike(stacks.run_stack(DIGITS, "at-l2", runs) or [], expected, 1e-10)
+    for method, settings in (
+        ("dropout", {"rate": 0.1}),
+        ("xvat", {"learning_rate": 0.5}),
+        ("xvat-transductive", {"sparsity": 1.0 + 1e-9}),
+    ):
+        assert stacks.run_stack(DIGITS, method, [({}, 0), ({method: settings}, 0)]) is None
 
 
 def test_failures_have_the_sentence_of_the_run_alone():
@@ -81,7 +98,7 @@ def test_pictures_of_the_first_seed(tmp_path):
     for protocol, kind in ((DIGITS, "panels"), (MOONS, "boundaries")):
         alone, together = tmp_path / f"{kind}-alone", tmp_path / f"{kind}-together"
         run(protocol, "vat", 4, {}, pictures=alone)
-        stacks.run_stack(protocol, "vat", (4, 5), {}, pictures=together)
+        stacks.run_stack(protocol, "vat", [({}, 4), ({}, 5)], pictures=together)
         assert [p.relative_to(together) for p in sorted(together.rglob("*.npz"))] == [
             p.relative_to(alone) for p in sorted(alone.rglob("*.npz"))
         ]
@@ -198,5 +215,5 @@ def test_the_command(tmp_path):
 def test_random_state_is_as_before():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    stacks.run_stack(MOONS, "dropout", (0, 1), {})
+    stacks.run_stack(MOONS, "dropout", [({}, 0), ({}, 1)])
     assert torch.equal(torch.get_rng_state(), before)

@@ -13,9 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unshaken import VAT, XVAT, AlarmWarning, Objective, masks, models
+from unshaken import VAT, XVAT, AlarmWarning, Objective, Random, masks, models
 from unshaken.data import Augmentation, Dataset, Split
+from unshaken.divergences import KL
 from unshaken.methods import catalog
+from unshaken.perturbations import Mask
 from unshaken.training import Interrupted, NonFiniteError, Result, TrainingConfig, train
 from unshaken.training.stacked import Member, can_stack, train_stacked
 
@@ -138,6 +140,43 @@ def test_one_step_in_single_precision(method):
 def test_every_setting(changes):
     alone, together = both("xvat+dropout", (0, 1), precision="64", steps=5, **changes)
     assert_alike(alone, together, 1e-12)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["vat", "at-l2", "at-linf", "random", "random-movement", "mat", "mvat", "vmt-all", "balance"],
+)
+def test_runs_may_differ_in_weight_and_radius(method):
+    """Also where one of them is nothing, and with the alarm's probes (from the eighth call on)."""
+    sizes = [{"weight": 0.5}, {"weight": 2.0}, {"weight": 0.0}]
+    if "radius" in catalog.CATALOG[method].settings:
+        sizes = [{**each, "radius": r} for each, r in zip(sizes, (0.1, 0.3, 0.7), strict=True)]
+    settings = config(4, precision="64", steps=9)
+    alone, together = [], []
+    for size in sizes:
+        own = objective(method, 4, {method: size})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AlarmWarning)
+            alone.append((own, train(own, *data(4), settings, evaluate=measure, device="cpu")))
+    members = [
+        Member(objective(method, 4, {method: size}), *data(4), settings, measure) for size in sizes
+    ]
+    for member, one in zip(members, train_stacked(members) or [], strict=True):
+        assert one.result is not None
+        together.append((member.objective, one.result))
+    assert_alike(alone, together, 1e-6 if method in ("vat", "mvat") else 1e-11)
+
+
+def test_sizes_of_masks_must_agree():
+    """What they erase is not proportional to the share."""
+
+    def member(share: float) -> Member:
+        term = Random(Mask(), share)
+        torch.manual_seed(0)
+        return Member(Objective(models.mlp([60, 4, CLASSES]), term), *data(0), config(0))
+
+    assert train_stacked([member(0.2), member(0.2)]) is not None
+    assert train_stacked([member(0.2), member(0.4)]) is None
 
 
 def test_one_run_is_a_stack_too():
@@ -282,8 +321,11 @@ def test_runs_that_cannot_be_stacked():
     x, y = torch.randn(30, CHANNELS, *SIZE), torch.zeros(30, dtype=torch.int64)
     fewer = Dataset("noise", x, y, x[:3], y[:3], CLASSES)
     assert refuses(Member(objective("vat", 1), fewer, data(1)[1], config(1)))
+    assert refuses(replace(first, objective=objective("vat+balance", 1), config=config(1)))
     own = objective("vat", 1)
-    own.regularizers[0].weight = 2.0
+    own.regularizers[0].divergence = KL(reverse=True)
+    assert refuses(replace(first, objective=own, config=config(1)))
+    own.regularizers[0] = Random(Mask(), 0.1, name="vat")
     assert refuses(replace(first, objective=own, config=config(1)))
 
 

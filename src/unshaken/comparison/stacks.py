@@ -17,7 +17,6 @@ from unshaken.comparison.keepsakes import keep_pictures, watch_boundary
 from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import (
     Loader,
-    Prepared,
     Settings,
     build_network,
     describe,
@@ -29,11 +28,11 @@ from unshaken.data import Dataset
 from unshaken.data.paged import Paged
 from unshaken.methods import catalog
 from unshaken.objective import Objective
-from unshaken.stacked import stack_objectives
-from unshaken.training import NonFiniteError, TrainingConfig, train
+from unshaken.stacking import stack_objectives
+from unshaken.training import NonFiniteError, train
 from unshaken.training.stacked import Member, can_stack, train_stacked
 
-WIDEST = 16
+WIDEST = 10
 """Seeds in one stack; beyond, its tensors outgrow the caches and nothing is gained."""
 
 LARGEST = 100_000
@@ -80,14 +79,13 @@ def suits(
 def run_stack(
     protocol: Protocol,
     method: str,
-    seeds: Sequence[int],
-    settings: Settings,
+    runs: Sequence[tuple[Settings, int]],
     *,
     pictures: Path | None = None,
     threads: int | None = None,
     load: Loader | None = None,
 ) -> list[dict[str, Any]] | None:
-    """Train all seeds as one and describe each as :func:`unshaken.comparison.single.run` does.
+    """Train all runs as one and describe each as :func:`unshaken.comparison.single.run` does.
 
     The numbers are those of single runs but for the rounding of each step, which training may
     magnify; seconds per step are those of a run by itself, timed for a moment.
@@ -95,69 +93,62 @@ def run_stack(
     Args:
         protocol: what all methods share.
         method: a name of the catalog, or several joined by ``+``.
-        seeds: one run for each.
-        settings: overrides of method settings, by method.
-        pictures: folder for the arrays of the first seed's pictures.
+        runs: settings by method and a seed, for each. Settings may differ in weight and radius.
+        pictures: folder for the arrays of the first run's pictures.
         threads: threads of PyTorch; None for one where the network is small.
         load: where the data come from.
 
     Returns:
-        A record for each seed, where its loss was not finite one that says so; None where the
-        seeds cannot be trained as one.
+        A record for each run, where its loss was not finite one that says so; None where they
+        cannot be trained as one.
     """
-    every = [prepare(protocol, method, seed, settings, load) for seed in seeds]
+    load = load or Loader()
+    every = [prepare(protocol, method, seed, settings, load) for settings, seed in runs]
+    configs = [protocol.config(seed) for _, seed in runs]
     measures = [evaluation(prepared, protocol.judge) for prepared in every]
     boundary = watch_boundary(measures[0], method, every[0], pictures)
     members = [
-        Member(p.objective, p.dataset, p.chosen, protocol.config(seed), measure)
-        for p, seed, measure in zip(every, seeds, measures, strict=True)
+        Member(p.objective, p.dataset, p.chosen, config, measure)
+        for p, config, measure in zip(every, configs, measures, strict=True)
     ]
     with few_threads(threads, every[0].objective.model):
-        alone = [copy.deepcopy(prepared.objective) for prepared in every]
+        alone = [replace(m, objective=copy.deepcopy(m.objective)) for m in members]
         trained = train_stacked(members, augment=protocol.augmentation())
         if trained is None:
             return None
-        seconds = _seconds_alone(protocol, seeds, every, alone)
+        seconds = _seconds_alone(alone, protocol)
         if pictures is not None and trained[0].result is not None:
             keep_pictures(pictures, method, every[0], trained[0].result.model, boundary)
     records: list[dict[str, Any]] = []
-    for seed, prepared, one in zip(seeds, every, trained, strict=True):
+    for (_, seed), prepared, one in zip(runs, every, trained, strict=True):
         if one.result is None:
             records.append({"method": method, "seed": seed, "failed": str(one.failure)})
             continue
         result = replace(one.result, seconds_per_step=seconds)
         record = describe(protocol, method, seed, prepared, result, one.alarms)
-        record["provenance"] = {**record["provenance"], "stack": len(seeds)}
+        record["provenance"] = {**record["provenance"], "stack": len(runs)}
         records.append(record)
     return records
 
 
-def _seconds_alone(
-    protocol: Protocol,
-    seeds: Sequence[int],
-    every: Sequence[Prepared],
-    objectives: Sequence[Objective],
-) -> float:
+def _seconds_alone(members: Sequence[Member], protocol: Protocol) -> float:
     """Seconds per step of the first run that gets far enough, trained by itself."""
-    for seed, prepared, objective in zip(seeds, every, objectives, strict=True):
-        if objective.alarm is not None:
+    for member in members:
+        alarm, config = member.objective.alarm, member.config
+        if alarm is not None:
             # Its probes are frequent in the first calls, which most of a run is not.
-            objective.alarm.calls = EARLY_CALLS
+            alarm.calls = EARLY_CALLS
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AlarmWarning)
                 return train(
-                    objective,
-                    prepared.dataset,
-                    prepared.chosen,
-                    _short(protocol.config(seed)),
+                    member.objective,
+                    member.dataset,
+                    member.split,
+                    replace(config, steps=min(config.steps, TIMED), evaluate_every=0),
                     device="cpu",
                     augment=protocol.augmentation(),
                 ).seconds_per_step
         except NonFiniteError:
             continue
     return float("nan")
-
-
-def _short(config: TrainingConfig) -> TrainingConfig:
-    return replace(config, steps=min(config.steps, TIMED), evaluate_every=0)

@@ -92,8 +92,7 @@ def do(task: Task, load: Loader) -> list[Outcome]:
             found = run_stack(
                 task.protocol,
                 task.method,
-                (task.seed, *task.others),
-                task.settings,
+                [(task.settings, seed) for seed in (task.seed, *task.others)],
                 pictures=task.pictures,
                 threads=task.threads,
                 load=load,

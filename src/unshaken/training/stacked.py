@@ -18,7 +18,7 @@ from ..models import unstack
 from ..models.stacked_layers import StackedDropout
 from ..objective import Objective
 from ..regularizer import Term
-from ..stacked import StackedAlarm, stack_objectives, unstack_objectives
+from ..stacking import StackedAlarm, stack_objectives, unstack_objectives
 from .clock import StepClock
 from .config import TrainingConfig
 from .feed import Feed
