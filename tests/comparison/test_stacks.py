@@ -139,7 +139,7 @@ def test_runs_of_a_method_come_together_whatever_the_processes():
     used = {m: catalog.settings_for(m, MOONS.methods) for m in ("baseline", "vat")}
     dataset = Loader()(MOONS, 0)
     runs = tasks(seeds=tuple(range(stacks.WIDEST + 1)))
-    found = compare.stacked(runs, used, dataset)
+    found = compare.stacked(runs, used, dataset, compare.stack_width("auto"))
     assert [(t.method, t.seed, t.others) for t in found] == [
         ("baseline", 0, tuple(range(1, stacks.WIDEST))),
         ("vat", 0, tuple(range(1, stacks.WIDEST))),
@@ -149,8 +149,11 @@ def test_runs_of_a_method_come_together_whatever_the_processes():
     assert sorted((t.method, t.seed) for each in found for t in each.runs()) == sorted(
         (t.method, t.seed) for t in runs
     )
-    some = compare.stacked(tasks(seeds=(0, 1, 2)), used, dataset)
+    some = compare.stacked(tasks(seeds=(0, 1, 2)), used, dataset, 10)
     assert len(some) == 2
+    assert compare.stacked(runs, used, dataset, compare.stack_width("off")) == runs
+    narrow = compare.stacked(runs, used, dataset, compare.stack_width("2"))
+    assert {len(task.runs()) for task in narrow} == {1, 2}
     assert numbers(list(outcomes(some, 1, Loader()))) == numbers(list(outcomes(some, 2, Loader())))
 
 
@@ -208,8 +211,9 @@ def test_the_command(tmp_path):
     before = files[0].stat().st_mtime_ns
     assert unshaken(*words, "--stack", "off", "--out", tmp_path / "auto").code == 0
     assert files[0].stat().st_mtime_ns == before
-    said = mistake(*words, "--stack", "on", "--out", tmp_path / "auto")
-    assert said == "stack must be one of 'auto', 'off'; got 'on'"
+    for wrong in ("on", "1", "-3"):
+        said = mistake(*words, f"--stack={wrong}", "--out", tmp_path / "auto")
+        assert said == f"stack must be auto, off or a number of seeds >= 2, got {wrong!r}"
 
 
 def test_random_state_is_as_before():

@@ -56,8 +56,9 @@ def compare(
         threads: threads of PyTorch in each run
         engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT to share the
             runs out over the workers of that scheduler
-        stack: auto trains all seeds of a method at once where the network is small and on the CPU:
-            the same numbers but for rounding, in a fraction of the time; off trains one by one
+        stack: auto trains up to 10 seeds of a method at once where the network is small and on the
+            CPU: the same numbers but for rounding, in a fraction of the processor's time; a number
+            for so many at once, which keeps more cores busy; off for one by one
         quiet: show no progress
     """
     from unshaken import checks

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unshaken import checks
 from unshaken.comparison import cluster, gallery
 from unshaken.comparison.checking import check, described, identity
 from unshaken.comparison.environment import environment
@@ -23,8 +22,6 @@ from unshaken.data import Dataset
 from unshaken.training import Interrupted
 
 Report = Callable[[Mapping[str, Any], int, int], None]
-
-STACKING = ("auto", "off")
 
 MEASURED = (
     "CPU time of the training steps alone (on a GPU their wall time), median over the blocks of "
@@ -96,8 +93,9 @@ def compare(
         threads: threads of PyTorch in each; None for one where the network is small.
         engine: ``processes`` of this machine, ``dask`` for a local cluster of them, or
             ``dask://HOST:PORT`` for the workers of that scheduler, which ignores ``jobs``.
-        stack: ``auto`` trains the seeds of a method as one where the network is small and on the
-            CPU, which takes a fraction of the time; ``off`` trains one by one.
+        stack: ``auto`` trains up to ten seeds of a method as one where the network is small and on
+            the CPU, which takes a fraction of the processor's time; a number, as ``"4"``, so many,
+            which keeps more cores busy where methods are few; ``off`` trains one by one.
         finished: called with each record, how many runs are done, and how many there are.
         load: where this process takes the data from.
 
@@ -108,7 +106,7 @@ def compare(
     if not methods or not seeds:
         raise ValueError(f"methods and seeds must not be empty, got {methods!r} and {seeds!r}")
     cluster.check_engine(engine)
-    checks.choice(stack, "stack", STACKING)
+    width = stack_width(stack)
     with closing(ComparisonFolder(out)) as folder:
         load = load or Loader()
         dataset = load(protocol, seeds[0])
@@ -126,7 +124,7 @@ def compare(
                 pictures = folder.pictures if seed == seeds[0] else None
                 runs.append(Task(protocol, method, seed, settings or {}, pictures, threads))
         total, lost = len(records) + len(runs), []
-        tasks = runs if stack == "off" else stacked(runs, used, dataset)
+        tasks = stacked(runs, used, dataset, width)
         try:
             here = engine == "processes"
             found = outcomes(tasks, jobs, load) if here else cluster.outcomes(tasks, engine, jobs)
@@ -152,7 +150,22 @@ def compare(
         return Comparison(summary, lost)
 
 
-def stacked(runs: Sequence[Task], used: Mapping[str, Settings], dataset: Dataset) -> list[Task]:
+def stack_width(stack: str) -> int:
+    """How many seeds are trained as one at most.
+
+    Raises:
+        ValueError: it is neither ``auto``, ``off`` nor a number from 2 on.
+    """
+    if stack in ("auto", "off"):
+        return WIDEST if stack == "auto" else 1
+    if not stack.isdecimal() or int(stack) < 2:
+        raise ValueError(f"stack must be auto, off or a number of seeds >= 2, got {stack!r}")
+    return int(stack)
+
+
+def stacked(
+    runs: Sequence[Task], used: Mapping[str, Settings], dataset: Dataset, width: int
+) -> list[Task]:
     """The same runs in fewer tasks: those of one method together, where they can be trained as one.
 
     Stacks come first, because they take longest.
@@ -161,8 +174,8 @@ def stacked(runs: Sequence[Task], used: Mapping[str, Settings], dataset: Dataset
     singles: list[Task] = []
     for method in dict.fromkeys(task.method for task in runs):
         mine = [task for task in runs if task.method == method]
-        for k in range(0, len(mine), WIDEST):
-            first, *rest = mine[k : k + WIDEST]
+        for k in range(0, len(mine), width):
+            first, *rest = mine[k : k + width]
             if suits(first.protocol, method, used[method], dataset, 1 + len(rest)):
                 stacks.append(replace(first, others=tuple(task.seed for task in rest)))
             else:

@@ -33,7 +33,7 @@ from unshaken.training import NonFiniteError, train
 from unshaken.training.stacked import Member, can_stack, train_stacked
 
 WIDEST = 10
-"""Seeds in one stack; beyond, its tensors outgrow the caches and nothing is gained."""
+"""Seeds in one stack: it must not depend on the number of processes, as the numbers must not."""
 
 LARGEST = 100_000
 """Parameters up to which a network is small: its step is mostly overhead, which a stack shares."""
