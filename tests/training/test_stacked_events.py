@@ -157,6 +157,9 @@ def test_runs_that_cannot_be_stacked():
     x, y = torch.randn(30, CHANNELS, *SIZE), torch.zeros(30, dtype=torch.int64)
     fewer = Dataset("noise", x, y, x[:3], y[:3], CLASSES)
     assert refuses(Member(objective("vat", 1), fewer, data(1)[1], config(1)))
+    split = data(1)[1]
+    shorter = Split(split.labeled[1:], split.unlabeled, split.validation)
+    assert refuses(Member(objective("vat", 1), data(1)[0], shorter, config(1)))
     assert refuses(replace(first, objective=objective("vat+balance", 1), config=config(1)))
     own = objective("vat", 1)
     own.regularizers[0].divergence = KL(reverse=True)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from .. import draws
-from ..data import Dataset, Split
-from ..data.paged import Paged
 from ..data.seeds import seed_of
 from ..models import unstack
 from ..models.stacked_layers import StackedDropout
@@ -20,10 +17,10 @@ from ..objective import Objective
 from ..regularizer import Term
 from ..stacking import StackedAlarm, stack_objectives, unstack_objectives
 from .clock import StepClock
-from .config import TrainingConfig
 from .feed import Feed
 from .interruption import Interrupted, SignalWatch, StopEvaluation
-from .loop import Evaluate, Result
+from .loop import Result
+from .members import Member, Trained, alike, can_stack
 from .meter import Meter, NonFinite, NonFiniteError
 from .modes import evaluation_mode, modes_kept
 from .optimizers import Average, build_optimizer, learning_rates
@@ -32,42 +29,6 @@ from .stacked_feed import StackedFeed
 __all__ = ["Member", "Trained", "can_stack", "train_stacked"]
 
 _CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Member:
-    """One run of a stack: what :func:`unshaken.training.train` takes for it alone."""
-
-    objective: Objective
-    dataset: Dataset
-    split: Split
-    config: TrainingConfig
-    evaluate: Evaluate | None = None
-
-
-@dataclass
-class Trained:
-    """What became of one run.
-
-    Attributes:
-        result: as :func:`unshaken.training.train` gives it; ``seconds_per_step`` is that of the
-            whole stack. None where the run failed.
-        failure: the loss became NaN or infinite; the sentence is that of the run alone.
-        alarms: what the objective's alarm has said.
-    """
-
-    result: Result | None = None
-    failure: NonFiniteError | None = None
-    alarms: list[str] = field(default_factory=list)
-
-
-def can_stack(config: TrainingConfig) -> bool:
-    """Whether runs with these settings can be trained as one.
-
-    They cannot with mixed precision, whose loss scale all would share, with a compiled network, or
-    with gradients clipped by a norm that all would share.
-    """
-    return config.precision in ("32", "64") and not config.compile and config.clip is None
 
 
 def train_stacked(
@@ -81,22 +42,19 @@ def train_stacked(
 
     Args:
         members: runs of one method, one architecture and one shape of data, whose settings differ
-            in the seed only; objectives are trained in place.
+            in the seed only; their objectives, which are trained in place, may differ as
+            :func:`unshaken.stacking.stack_objectives` says.
         augment: as in :func:`unshaken.training.train`.
 
     Returns:
-        What became of each; None where they cannot be trained as one. Then nothing has happened.
+        What became of each; None where they cannot be trained as one. Then none is trained.
 
     Raises:
         Interrupted: SIGTERM or SIGINT came.
     """
+    if not alike(members):
+        return None
     first = members[0].config
-    if not can_stack(first) or any(replace(m.config, seed=first.seed) != first for m in members):
-        return None
-    if any(isinstance(m.dataset.x_all, Paged) for m in members):
-        return None
-    if len({(m.dataset.x_all.shape, m.dataset.y_train.shape) for m in members}) > 1:
-        return None
     with ExitStack() as stack:
         for member in members:
             stack.enter_context(modes_kept(member.objective))
