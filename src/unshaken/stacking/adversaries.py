@@ -56,13 +56,13 @@ def _without_radius(adversary: Adversary, perturbation: Perturbation) -> tuple[o
 
 def described(module: nn.Module) -> tuple[object, ...]:
     """What must be equal where modules are to be one: their kinds, words and plain settings."""
-    plain = tuple(
-        (name, value)
-        for part in module.modules()
-        for name, value in sorted(vars(part).items())
-        if isinstance(value, int | float | str)
-    )
-    return type(module), repr(module), plain
+    return type(module), repr(module), *map(plain, module.modules())
+
+
+def plain(module: nn.Module) -> tuple[tuple[str, object], ...]:
+    """The settings of a module itself that are numbers or words."""
+    found = sorted(vars(module).items())
+    return tuple((name, value) for name, value in found if isinstance(value, int | float | str))
 
 
 def _stack_players(players: Sequence[Adversary]) -> Adversary | None:

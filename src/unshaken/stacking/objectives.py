@@ -11,7 +11,7 @@ from unshaken.adversaries.learned import Learned
 from unshaken.models import stack, unstack
 from unshaken.objective import Objective
 from unshaken.regularizer import Regularizer, Term
-from unshaken.stacking.adversaries import StackedTable, described, stack_adversaries
+from unshaken.stacking.adversaries import StackedTable, described, plain, stack_adversaries
 from unshaken.stacking.alarm import StackedAlarm
 
 
@@ -98,5 +98,4 @@ def _described(term: Term) -> tuple[object, ...]:
     if not isinstance(term, Regularizer):
         return described(other)
     parts = (described(part) for part in (term.perturbation, term.divergence))
-    kinds = (type(term), type(term.adversary))
-    return (*kinds, term.name, term.batch_norm, term.labeled, term.needs, *parts)
+    return (type(term), type(term.adversary), plain(other), *parts)
