@@ -62,13 +62,18 @@ def _no_report(monkeypatch):
 def counted(monkeypatch):
     """The runs that are really done, as (method, seed)."""
     done: list[tuple[str, int]] = []
-    run = workers.run
+    run, run_stack = workers.run, workers.run_stack
 
     def counting(protocol, method, seed, *arguments, **options):
         done.append((method, seed))
         return run(protocol, method, seed, *arguments, **options)
 
+    def counting_stack(protocol, method, runs, **options):
+        done.extend((method, seed) for _, seed in runs)
+        return run_stack(protocol, method, runs, **options)
+
     monkeypatch.setattr(workers, "run", counting)
+    monkeypatch.setattr(workers, "run_stack", counting_stack)
     return done
 
 

@@ -8,6 +8,7 @@ import torch
 from tests import networks
 from tests.contracts import CONTRACTS, SHAPES
 from unshaken import AlarmWarning, Objective, draws
+from unshaken.autograd import RandomState
 
 SHAPE = SHAPES["image"]
 CPU = torch.device("cpu")
@@ -40,6 +41,49 @@ def test_common_numbers_are_the_same_in_every_process():
         with draws.shared(seeded(), rank, 2):
             found.append(draws.common(3, torch.float64, CPU))
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("draw", [draws.normal, draws.uniform], ids=["normal", "uniform"])
+def test_each_group_draws_what_it_would_draw_alone(draw):
+    alone = []
+    for seed in (1, 2, 3):
+        with draws.shared(seeded(seed)):
+            alone.append((draw((4, 2), torch.float64, CPU), draws.common(5, torch.float64, CPU)))
+    with draws.grouped([seeded(seed) for seed in (1, 2, 3)]):
+        assert draws.groups() == 3
+        rows, common = draw((12, 2), torch.float64, CPU), draws.common(5, torch.float64, CPU)
+    assert draws.groups() == 1
+    assert torch.equal(rows, torch.cat([own for own, _ in alone]))
+    assert torch.equal(common, torch.cat([own for _, own in alone]))
+
+
+def test_layers_of_each_group_draw_what_they_would_draw_alone():
+    like = torch.empty(3, 5)
+    alone = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        alone.append(torch.empty(3, 5).bernoulli_(0.3))
+    torch.manual_seed(1)
+    assert torch.equal(draws.bernoulli(0.3, like), alone[0])
+    drawing = [seeded(8), seeded(9)]
+    with draws.grouped(drawing, [seeded(1), seeded(2)]):
+        state = RandomState(CPU)
+        first = draws.bernoulli(0.3, torch.empty(6, 5))
+        noise = draws.normal((2, 3), torch.float32, CPU)
+        after = [g.get_state() for g in drawing]
+        with state.replayed():
+            assert torch.equal(draws.bernoulli(0.3, torch.empty(6, 5)), first)
+            assert torch.equal(draws.normal((2, 3), torch.float32, CPU), noise)
+        assert all(torch.equal(g.get_state(), a) for g, a in zip(drawing, after, strict=True))
+    assert torch.equal(first, torch.cat(alone))
+
+
+def test_means_and_rows_of_groups():
+    values = torch.arange(6.0)
+    assert draws.group_means(values) == values.mean()
+    with draws.grouped([seeded(), seeded(), seeded()]):
+        assert draws.group_means(values).tolist() == [0.5, 2.5, 4.5]
+    assert draws.to_rows(torch.tensor([[1, 2], [3, 4]]), 4).tolist() == [[1, 2]] * 2 + [[3, 4]] * 2
 
 
 def test_outside_they_come_from_the_global_generator():

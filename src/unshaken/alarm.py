@@ -57,14 +57,18 @@ class Alarm:
 
         ``learns`` says whether anything that the gradient could reach has gradients at all.
         """
-        state = self._watched.setdefault(name, _Watched())
-        if state.alive or "gradient" in state.reported:
+        if not self.listens(name):
             return
         signal = penalty.signal
         if signal is None or not signal.requires_grad or not learns:
-            self._silent(name, state)
+            self.hear(name, None)
         else:
-            signal.register_hook(lambda gradient: self._hear(name, state, gradient))
+            signal.register_hook(lambda gradient: self.hear(name, gradient))
+
+    def listens(self, name: str) -> bool:
+        """Whether it is still open if the term does anything."""
+        state = self._watched.setdefault(name, _Watched())
+        return not state.alive and "gradient" not in state.reported
 
     def due(self) -> bool:
         """Whether this call should be probed; counts the calls."""
@@ -76,11 +80,18 @@ class Alarm:
 
     def probe(self, name: str, term: Regularizer, clean: CleanPass) -> None:
         """Compare the term's adversary with a random perturbation on this batch."""
-        state = self._watched.setdefault(name, _Watched())
-        if "adversary" not in state.reported:
+        if self.probes(name):
             gain = term.gain_over_random(clean)
             if gain is not None:
-                state.gains.append(gain)
+                self.note_gain(name, gain)
+
+    def probes(self, name: str) -> bool:
+        """Whether the term's adversary is still judged."""
+        return "adversary" not in self._watched.setdefault(name, _Watched()).reported
+
+    def note_gain(self, name: str, gain: Tensor) -> None:
+        """Take in how much better than random the adversary was: ``(N,)``."""
+        self._watched.setdefault(name, _Watched()).gains.append(gain)
 
     def end_epoch(self) -> None:
         """Judge what was gathered since the last call of this."""
@@ -123,9 +134,14 @@ class Alarm:
             heard = None if term["heard"] is None else torch.tensor(term["heard"])
             self._watched[name] = _Watched(**{**term, "heard": heard})
             for sentence in term["reported"].values():
-                warnings.warn(sentence, AlarmWarning, stacklevel=2)
+                self.warn(sentence)
 
-    def _hear(self, name: str, state: _Watched, gradient: Tensor) -> None:
+    def hear(self, name: str, gradient: Tensor | None) -> None:
+        """Take in the gradient that reached the term in one call; None where none could."""
+        state = self._watched.setdefault(name, _Watched())
+        if gradient is None:
+            self._silent(name, state)
+            return
         heard = gradient.detach().any()
         if gradient.device.type == "cpu":
             if bool(heard):
@@ -166,4 +182,8 @@ class Alarm:
     def _report(self, state: _Watched, kind: str, sentence: str) -> None:
         if kind not in state.reported:
             state.reported[kind] = sentence
-            warnings.warn(sentence, AlarmWarning, stacklevel=2)
+            self.warn(sentence)
+
+    def warn(self, sentence: str) -> None:
+        """Say it."""
+        warnings.warn(sentence, AlarmWarning, stacklevel=3)

@@ -4,11 +4,15 @@ By default they come from torch's global generator of the device, as users of ``
 expect. A training loop whose batch is shared out over several processes opens :func:`shared`:
 then every process draws the rows of the whole batch from equal generators and takes its own, so
 that the result does not depend on how many processes there are.
+
+A training loop that trains several networks as one opens :func:`grouped`: then a batch holds one
+group of rows for each network, one after the other, and each group draws from a generator of its
+own what it would draw alone. What is taken over a whole batch is taken over each group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,10 +22,32 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Shares:
-    """A generator that all processes keep equal, and this process's place among them."""
+class Generators:
+    """Generators whose states are taken and put back together, as if they were one.
 
-    generator: torch.Generator
+    Attributes:
+        drawing: what adversaries draw from, one for each group of rows.
+        ambient: what the network's own layers draw from in place of torch's global generator.
+    """
+
+    drawing: tuple[torch.Generator, ...]
+    ambient: tuple[torch.Generator, ...] = ()
+
+    def get_state(self) -> list[Tensor]:
+        """The state of each of them."""
+        return [each.get_state() for each in (*self.drawing, *self.ambient)]
+
+    def set_state(self, states: Sequence[Tensor]) -> None:
+        """The inverse of :meth:`get_state`."""
+        for each, state in zip((*self.drawing, *self.ambient), states, strict=True):
+            each.set_state(state)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Generators that all processes keep equal, and this process's place among them."""
+
+    generators: Generators
     rank: int = 0
     processes: int = 1
 
@@ -38,17 +64,56 @@ def shared(generator: torch.Generator, rank: int = 0, processes: int = 1) -> Ite
         rank: which equal share of the batch's rows is this process's, from 0.
         processes: how many shares there are.
     """
-    token = _SHARES.set(Shares(generator, rank, processes))
+    with _inside(Shares(Generators((generator,)), rank, processes)):
+        yield
+
+
+@contextmanager
+def grouped(
+    drawing: Sequence[torch.Generator], ambient: Sequence[torch.Generator] = ()
+) -> Iterator[None]:
+    """Inside, a batch is ``len(drawing)`` equal groups of rows, each with draws of its own.
+
+    Args:
+        drawing: for each group what :func:`shared` takes.
+        ambient: for each group what takes the place of torch's global generator, where layers of
+            the network ask for it by :func:`bernoulli`.
+    """
+    with _inside(Shares(Generators(tuple(drawing), tuple(ambient)))):
+        yield
+
+
+@contextmanager
+def _inside(shares: Shares) -> Iterator[None]:
+    token = _SHARES.set(shares)
     try:
         yield
     finally:
         _SHARES.reset(token)
 
 
-def generator() -> torch.Generator | None:
-    """The shared generator, or None for the global one."""
+def generator() -> Generators | None:
+    """The generators that draws come from, or None for the global one."""
     shares = _SHARES.get()
-    return None if shares is None else shares.generator
+    return None if shares is None else shares.generators
+
+
+def groups() -> int:
+    """How many equal groups of rows a batch consists of; 1 outside :func:`grouped`."""
+    shares = _SHARES.get()
+    return 1 if shares is None else len(shares.generators.drawing)
+
+
+def group_means(values: Tensor) -> Tensor:
+    """The mean over each group's rows: a scalar where there is one group, else ``(groups,)``."""
+    count = groups()
+    return values.mean() if count == 1 else values.reshape(count, -1).mean(1)
+
+
+def to_rows(values: Tensor, rows: int) -> Tensor:
+    """What each group has, ``(groups, ...)``, for each of its rows: ``(rows, ...)``."""
+    each = values.unsqueeze(1).expand(-1, rows // len(values), *values.shape[1:])
+    return each.reshape(rows, *values.shape[1:])
 
 
 def normal(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -62,8 +127,30 @@ def uniform(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) ->
 
 
 def common(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Uniform numbers ``(count,)`` that all processes have in common."""
-    return torch.rand(count, generator=generator(), dtype=dtype, device=device)
+    """Uniform numbers that all rows of a group, and all processes, have in common.
+
+    Returns:
+        ``(groups, count)``.
+    """
+    found = generator()
+    if found is None:
+        return torch.rand(1, count, dtype=dtype, device=device)
+    return torch.stack(
+        [torch.rand(count, generator=g, dtype=dtype, device=device) for g in found.drawing]
+    )
+
+
+def bernoulli(share: float, like: Tensor) -> Tensor:
+    """Ones with probability ``share`` and else zeros, like ``like``, from the ambient generators.
+
+    Each group gets the numbers that ``bernoulli_`` would draw for it alone.
+    """
+    found = generator()
+    ambient = () if found is None else found.ambient
+    noise = torch.empty_like(like)
+    for part, each in zip(noise.chunk(max(1, len(ambient))), ambient or (None,), strict=True):
+        part.bernoulli_(share, generator=each)
+    return noise
 
 
 def mean_over_processes(mean: Tensor) -> Tensor:
@@ -86,7 +173,11 @@ def _rows(
     shares = _SHARES.get()
     if shares is None:
         return draw(shape, dtype=dtype, device=device)
+    drawing = shares.generators.drawing
+    if len(drawing) > 1:
+        part = (shape[0] // len(drawing), *shape[1:])
+        return torch.cat([draw(part, generator=g, dtype=dtype, device=device) for g in drawing])
     rows, start = shape[0], shape[0] * shares.rank
     whole = (rows * shares.processes, *shape[1:])
-    drawn = draw(whole, generator=shares.generator, dtype=dtype, device=device)
+    drawn = draw(whole, generator=drawing[0], dtype=dtype, device=device)
     return drawn[start : start + rows]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unshaken import checks
+from unshaken import checks, draws
 from unshaken.adversaries.base import Penalty
 from unshaken.adversaries.learned import MaskPlayer
 from unshaken.alarm import Alarm
@@ -99,7 +99,8 @@ class Objective(nn.Module):
         self.alarm = Alarm() if alarm else None
         self.take_gradients = take_gradients
         self.report: dict[str, Tensor] = {}
-        """The last call's loss and weighted terms by name, detached scalars."""
+        """The last call's loss and weighted terms by name, detached scalars; one number for each
+        group of rows inside :func:`unshaken.draws.grouped`."""
         self.names = _apart([term.name for term in regularizers])
         """The terms' names in the report."""
 
@@ -154,13 +155,15 @@ class Objective(nn.Module):
                 twice="input-graph" in needs,
             )
             loss = self._supervised(clean)
-        report = dict.fromkeys(self.names, x.new_zeros(()))
+        report = {"loss": x.new_zeros(())} | dict.fromkeys(self.names, x.new_zeros(()))
         report |= self._add(total, clean, own, loss)
         if others:
             needs = {a.term.needs for a in others}
             if "logits" in needs:
                 free.attach(track_input="linearization" in needs)
+            labeled = report["loss"]
             report |= self._add(total, free, others, None)
+            report["loss"] = labeled + report["loss"]
         if self._watching() and self.alarm is not None and self.alarm.due():
             for part in acting:
                 if isinstance(part.term, Regularizer):
@@ -168,7 +171,7 @@ class Objective(nn.Module):
         result = total.loss()
         if not acting and not result.requires_grad:
             result.requires_grad_()  # no term's turn, and no labels: going backward does nothing
-        self.report = {"loss": result.detach(), **report}
+        self.report = report
         return result
 
     def _plain(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -176,9 +179,9 @@ class Objective(nn.Module):
         if y is None:
             raise ValueError("y must hold labels where there are no regularizers, got y=None")
         logits = self.model(x)
-        total: Tensor = self.criterion.mean(logits, self.criterion.target(logits, y))
-        self.report = {"loss": total.detach()}
-        return total
+        means = self._means(logits, self.criterion.target(logits, y))
+        self.report = {"loss": means.detach()}
+        return _total(means)
 
     def parameter_groups(self, lr: float, **options: Any) -> list[dict[str, Any]]:
         """Groups for an optimizer: the model at ``lr``, each mask player at its own rate.
@@ -223,17 +226,22 @@ class Objective(nn.Module):
         return Taken(clean.x, [p for p in self.parameters() if p.requires_grad])
 
     def _supervised(self, clean: CleanPass) -> Tensor | None:
-        """The mean supervised loss, None without labels."""
+        """The mean supervised loss of each group of rows, None without labels."""
         if clean.y is None:
             return None
         logits = clean.attached_logits
-        result: Tensor = self.criterion.mean(logits, self.criterion.target(logits, clean.y))
-        return result
+        return self._means(logits, self.criterion.target(logits, clean.y))
+
+    def _means(self, logits: Tensor, target: Tensor) -> Tensor:
+        if draws.groups() == 1:
+            mean: Tensor = self.criterion.mean(logits, target)
+            return mean
+        return draws.group_means(self.criterion(logits, target))
 
     def _add(
         self, total: Sum, clean: CleanPass, acting: list[_Acting], loss: Tensor | None
     ) -> dict[str, Tensor]:
-        """Add the loss and the terms of one batch; returns the weighted terms by name.
+        """Add the loss and the terms of one batch; returns the weighted terms, and all, by name.
 
         What needs the clean graph comes first, so that the graph is gone when perturbed inputs
         pass the network.
@@ -258,16 +266,16 @@ class Objective(nn.Module):
         for a in apart:
             if a.term.needs == "linearization" or (a.term.needs == "input" and not at_once):
                 found[a.name] = a.term.search(clean)
-        scalars = [] if loss is None else [loss]
+        means = [] if loss is None else [loss]
         for a in on_graph:
-            scalars.append(self._weighted(a, a.term.penalize(clean), clean))
-            report[a.name] = scalars[-1].detach()
+            means.append(self._weighted(a, a.term.penalize(clean), clean))
+            report[a.name] = means[-1].detach()
         if at_once and isinstance(total, Taken) and loss is not None:
             # One backward gives the parameters' gradient and g together.
-            (g,) = total.add_with(loss, [clean.require_leaf()])
-            clean.keep_gradient(None if g is None else g * len(g))
-        elif scalars:
-            total.add(sum(scalars[1:], start=scalars[0]))
+            (g,) = total.add_with(_total(loss), [clean.require_leaf()])
+            clean.keep_gradient(None if g is None else g * (len(g) // draws.groups()))
+        elif means:
+            total.add(_total(sum(means[1:], start=means[0])))
         if isinstance(total, Taken):
             clean.settle()
         for a in apart:
@@ -276,9 +284,11 @@ class Objective(nn.Module):
             value = self._weighted(a, penalty, clean)
             report[a.name] = value.detach()
             if penalty.learns is None or penalty.parameters is None:
-                total.add(value)
+                total.add(_total(value))
             else:
-                total.add_learning(value, penalty.parameters, penalty.learns)
+                total.add_learning(_total(value), penalty.parameters, penalty.learns)
+        parts = [*report.values(), *([] if loss is None else [loss.detach()])]
+        report["loss"] = sum(parts, start=clean.x.new_zeros(()))
         return report
 
     def _weighted(self, acting: _Acting, penalty: Penalty, clean: CleanPass) -> Tensor:
@@ -287,10 +297,15 @@ class Objective(nn.Module):
                 p.requires_grad for part in (self.model, acting.term) for p in part.parameters()
             )
             self.alarm.watch(acting.name, penalty, learns)
-        return acting.weight * penalty.value.mean()
+        return acting.weight * draws.group_means(penalty.value)
 
     def _watching(self) -> bool:
         return self.alarm is not None and torch.is_grad_enabled() and self.training
+
+
+def _total(means: Tensor) -> Tensor:
+    """The sum over the groups of rows."""
+    return means.sum() if means.dim() else means
 
 
 def _apart(names: list[str]) -> list[str]:

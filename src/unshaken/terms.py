@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from unshaken import draws
@@ -67,7 +68,12 @@ class ClassBalance(Term):
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
         signal, log_p = _log_probabilities(clean)
-        p = draws.mean_over_processes(log_p.exp().transpose(0, 1).flatten(1).mean(1))
-        # p log p is 0 at p = 0, and its gradient must not be infinite there.
-        divergence = (p * (p * len(p)).clamp_min(1e-30).log()).sum()
-        return Penalty(divergence.expand(len(log_p)), None, signal)
+        groups = log_p.exp().chunk(draws.groups())
+        divergence = torch.stack([_imbalance(p) for p in groups])
+        return Penalty(draws.to_rows(divergence, len(log_p)), None, signal)
+
+
+def _imbalance(p: Tensor) -> Tensor:
+    mean = draws.mean_over_processes(p.transpose(0, 1).flatten(1).mean(1))
+    # p log p is 0 at p = 0, and its gradient must not be infinite there.
+    return (mean * (mean * len(mean)).clamp_min(1e-30).log()).sum()

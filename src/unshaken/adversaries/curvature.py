@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from unshaken import draws
 from unshaken.adversaries.base import Problem
-from unshaken.autograd import flat, full_precision
+from unshaken.autograd import flat, full_precision, per_example
 
 
 def product(problem: Problem, tangent: Tensor, *, exact: bool = False, last: bool = True) -> Tensor:
@@ -31,7 +32,7 @@ def product(problem: Problem, tangent: Tensor, *, exact: bool = False, last: boo
             leaf, outputs = clean.linearization()
         else:
             x = clean.full_input
-            step = difference_step(x, tangent)
+            step = per_example(difference_step(x, tangent), x)
             if clean.can_linearize:
                 leaf, outputs = clean.linearization()
                 with torch.no_grad():
@@ -61,8 +62,9 @@ def response(problem: Problem, tangent: Tensor) -> Tensor:
     with torch.no_grad(), full_precision(clean.x.device):
         x = clean.full_input
         step = difference_step(x, tangent)
-        difference = clean.again(x + step * tangent.to(x.dtype)) - clean.full_logits
-        return difference / step
+        moved = clean.again(x + per_example(step, x) * tangent.to(x.dtype))
+        difference = moved - clean.full_logits
+        return difference / per_example(step, difference)
 
 
 def forward_response(problem: Problem, tangent: Tensor) -> Tensor:
@@ -75,14 +77,18 @@ def forward_response(problem: Problem, tangent: Tensor) -> Tensor:
 
 
 def difference_step(x: Tensor, tangent: Tensor) -> Tensor:
-    """Step ξ with ``‖ξ t‖ = ½ √ε · spread`` in the mean over the batch: a scalar.
+    """Step ξ with ``‖ξ t‖ = ½ √ε · spread`` in the mean over the batch: ``(N,)``, all alike.
 
     ε is the rounding unit of the data type and the spread the Euclidean norm of a typical example
     about the batch's mean entry: on rectifier networks of any input scale this balances rounding
-    against the kinks that a longer step crosses.
+    against the kinks that a longer step crosses. Where :func:`unshaken.draws.grouped` makes a
+    batch of several, each group has its own step.
     """
-    deviation = (x - x.mean()).square().mean().sqrt()
+    entries = x.reshape(draws.groups(), -1)
+    deviation = (entries - entries.mean(1, keepdim=True)).square().mean(1).sqrt()
     spread = torch.where(deviation > 0, deviation, 1) * math.sqrt(x[0].numel())
     # One length for all examples: batch statistics couple them.
-    length = flat(tangent).square().sum(1).mean().sqrt()
-    return 0.5 * math.sqrt(torch.finfo(x.dtype).eps) * spread / torch.where(length > 0, length, 1)
+    length = flat(tangent).square().sum(1).reshape(draws.groups(), -1).mean(1).sqrt()
+    size = torch.finfo(x.dtype).eps
+    step = 0.5 * math.sqrt(size) * spread / torch.where(length > 0, length, 1)
+    return draws.to_rows(step, len(x))

@@ -86,14 +86,14 @@ class Infinitesimal(Adversary):
     def _mixed(self, movement: Movement, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. 23: the mixed rate, and the mixed field whose rate it is."""
         families = movement.families()
-        weights = draws.common(len(families), s.dtype, s.device)
-        weights = weights / weights.sum()
+        drawn = draws.common(len(families), s.dtype, s.device)
+        weights = draws.to_rows(torch.stack([w / w.sum() for w in drawn]), len(s))
         total = torch.zeros_like(s[:, 0])
         found = []
         slices = s.split(movement.geometry(x).counts, 1)
-        for weight, family, part in zip(weights, families, slices, strict=True):
+        for weight, family, part in zip(weights.unbind(1), families, slices, strict=True):
             total = total + weight * family.rate(x, part)
-            found.append(weight * family.steepest(x, part.detach(), 1.0))
+            found.append(weight.unsqueeze(1) * family.steepest(x, part.detach(), 1.0))
         return total, torch.cat(found, 1)
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:

@@ -27,6 +27,7 @@ def compare(
     jobs: int | None = None,
     threads: int = 1,
     engine: str = "processes",
+    stack: str = "auto",
     quiet: bool = False,
 ) -> int:
     """Compare methods on one data set: the same splits, budget and first weights for all.
@@ -55,6 +56,9 @@ def compare(
         threads: threads of PyTorch in each run
         engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT to share the
             runs out over the workers of that scheduler
+        stack: auto trains up to 10 seeds of a method at once where the network is small and on the
+            CPU: the same numbers but for rounding, in a fraction of the processor's time; a number
+            for so many at once, which keeps more cores busy; off for one by one
         quiet: show no progress
     """
     from unshaken import checks
@@ -103,6 +107,7 @@ def compare(
             jobs=jobs or _jobs(threads),
             threads=threads,
             engine=engine,
+            stack=stack,
             finished=live.finished,
             load=load,
         )

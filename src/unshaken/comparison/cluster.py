@@ -27,9 +27,9 @@ _ALONE = threading.Lock()
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a worker sends back: the outcome, and the files of its pictures."""
+    """What a worker sends back: the outcome of each run, and the files of the pictures."""
 
-    outcome: Outcome
+    outcomes: list[Outcome]
     files: dict[str, bytes]
 
 
@@ -119,7 +119,7 @@ def outcomes(
             # A result that was lost with its worker is made again and announced again.
             task = waiting.pop(future, None)
             if task is not None:
-                yield _received(future, task)
+                yield from _received(future, task)
 
 
 def _ask_workers(client: Any, wanted: Footing) -> None:
@@ -147,36 +147,39 @@ def _differs(wanted: Footing) -> str:
         _ALONE.release()
 
 
-def _received(future: Any, task: Task) -> Outcome:
+def _received(future: Any, task: Task) -> list[Outcome]:
     try:
         answer: _Answer = future.result()
     except Exception as error:
         # The cluster's own: workers that died under this run again and again, or a version of
         # this package that does not know it.
         said = " ".join(str(error).split())
-        return Outcome(task, lost=f"the cluster gave it up: {type(error).__name__}: {said}")
+        reason = f"the cluster gave it up: {type(error).__name__}: {said}"
+        return [Outcome(each, lost=reason) for each in task.runs()]
     if task.pictures is not None:
         for name, content in answer.files.items():
             path = task.pictures / name
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_bytes(path, content)
-    return replace(answer.outcome, task=task)
+    pairs = zip(answer.outcomes, task.runs(), strict=True)
+    return [replace(outcome, task=each) for outcome, each in pairs]
 
 
 def _do(task: Task, wanted: Footing) -> _Answer:
-    """On a worker: one run at a time, because PyTorch's random state is the whole process's."""
+    """On a worker: one task at a time, because PyTorch's random state is the whole process's."""
     with _ALONE, tempfile.TemporaryDirectory() as folder:
         said = _HERE.difference(wanted)
         if said:
-            return _Answer(Outcome(task, lost=f"a worker would not do the same run: {said}"), {})
+            reason = f"a worker would not do the same run: {said}"
+            return _Answer([Outcome(each, lost=reason) for each in task.runs()], {})
         pictures = None if task.pictures is None else Path(folder)
-        outcome = do(replace(task, pictures=pictures), _HERE.load)
+        found = do(replace(task, pictures=pictures), _HERE.load)
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in Path(folder).rglob("*")
             if path.is_file()
         }
-    return _Answer(outcome, files)
+    return _Answer(found, files)
 
 
 def _dask() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from unshaken.comparison.environment import environment
 from unshaken.comparison.folder import ComparisonFolder, write_json, write_record
 from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Loader, Settings
+from unshaken.comparison.stacks import WIDEST, suits
 from unshaken.comparison.statistics import rows
 from unshaken.comparison.workers import Outcome, Task, outcomes
 from unshaken.data import Dataset
@@ -24,7 +25,8 @@ Report = Callable[[Mapping[str, Any], int, int], None]
 
 MEASURED = (
     "CPU time of the training steps alone (on a GPU their wall time), median over the blocks of "
-    "16 steps of a run; a ratio divides by the baseline's run of the same seed; medians over seeds"
+    "16 steps of a run (where seeds were trained in one stack, of the first steps of one of them "
+    "by itself); a ratio divides by the baseline's run of the same seed; medians over seeds"
 )
 
 
@@ -66,6 +68,7 @@ def compare(
     jobs: int = 1,
     threads: int | None = 1,
     engine: str = "processes",
+    stack: str = "auto",
     finished: Report | None = None,
     load: Loader | None = None,
 ) -> Comparison:
@@ -77,7 +80,8 @@ def compare(
     loss is not finite is kept as a failure of its method; one that is lost (its process was
     killed, or an error came) is left to the next call. Neither stops the others.
 
-    The numbers do not depend on ``jobs`` or on the order.
+    The numbers do not depend on ``jobs`` or on the order. Seeds that are trained in one stack have
+    the numbers that they have alone, but for rounding, which training may magnify.
 
     Args:
         protocol: what all methods share.
@@ -89,6 +93,9 @@ def compare(
         threads: threads of PyTorch in each; None for one where the network is small.
         engine: ``processes`` of this machine, ``dask`` for a local cluster of them, or
             ``dask://HOST:PORT`` for the workers of that scheduler, which ignores ``jobs``.
+        stack: ``auto`` trains up to ten seeds of a method as one where the network is small and on
+            the CPU, which takes a fraction of the processor's time; a number, as ``"4"``, so many,
+            which keeps more cores busy where methods are few; ``off`` trains one by one.
         finished: called with each record, how many runs are done, and how many there are.
         load: where this process takes the data from.
 
@@ -99,6 +106,7 @@ def compare(
     if not methods or not seeds:
         raise ValueError(f"methods and seeds must not be empty, got {methods!r} and {seeds!r}")
     cluster.check_engine(engine)
+    width = stack_width(stack)
     with closing(ComparisonFolder(out)) as folder:
         load = load or Loader()
         dataset = load(protocol, seeds[0])
@@ -106,7 +114,7 @@ def compare(
         content = identity(dataset, protocol.data)
         prints = {m: protocol.fingerprint(m, used[m], content) for m in methods}
         records: list[dict[str, Any]] = []
-        tasks: list[Task] = []
+        runs: list[Task] = []
         for seed in seeds:
             for method in methods:
                 record = folder.finished(method, seed, prints[method])
@@ -114,8 +122,9 @@ def compare(
                     records.append(record)
                     continue
                 pictures = folder.pictures if seed == seeds[0] else None
-                tasks.append(Task(protocol, method, seed, settings or {}, pictures, threads))
-        total, lost = len(records) + len(tasks), []
+                runs.append(Task(protocol, method, seed, settings or {}, pictures, threads))
+        total, lost = len(records) + len(runs), []
+        tasks = stacked(runs, used, dataset, width)
         try:
             here = engine == "processes"
             found = (
@@ -141,6 +150,39 @@ def compare(
         every = [*records, *map(_failure, lost)]
         summary = summarize(protocol, dataset, methods, every, out, jobs, threads)
         return Comparison(summary, lost)
+
+
+def stack_width(stack: str) -> int:
+    """How many seeds are trained as one at most.
+
+    Raises:
+        ValueError: it is neither ``auto``, ``off`` nor a number from 2 on.
+    """
+    if stack in ("auto", "off"):
+        return WIDEST if stack == "auto" else 1
+    if not stack.isdecimal() or int(stack) < 2:
+        raise ValueError(f"stack must be auto, off or a number of seeds >= 2, got {stack!r}")
+    return int(stack)
+
+
+def stacked(
+    runs: Sequence[Task], used: Mapping[str, Settings], dataset: Dataset, width: int
+) -> list[Task]:
+    """The same runs in fewer tasks: those of one method together, where they can be trained as one.
+
+    Stacks come first, because they take longest.
+    """
+    stacks: list[Task] = []
+    singles: list[Task] = []
+    for method in dict.fromkeys(task.method for task in runs):
+        mine = [task for task in runs if task.method == method]
+        for k in range(0, len(mine), width):
+            first, *rest = mine[k : k + width]
+            if suits(first.protocol, method, used[method], dataset, 1 + len(rest)):
+                stacks.append(replace(first, others=tuple(task.seed for task in rest)))
+            else:
+                singles += [first, *rest]
+    return [*stacks, *(task for task in runs if task in singles)]
 
 
 def _failure(outcome: Outcome) -> dict[str, Any]:

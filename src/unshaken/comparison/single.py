@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +14,14 @@ from torch import nn
 
 from unshaken import data, models
 from unshaken.alarm import AlarmWarning
-from unshaken.comparison import gallery
 from unshaken.comparison.environment import provenance
 from unshaken.comparison.evaluation import Evaluation
+from unshaken.comparison.keepsakes import keep_pictures, watch_boundary
 from unshaken.comparison.protocol import Protocol
 from unshaken.data import Dataset, Split, split
 from unshaken.methods import catalog
 from unshaken.objective import Objective
-from unshaken.regularizer import Term
-from unshaken.training import Progress, train
-from unshaken.training.checkpoint import checkpoints
-
-SHOWN = 6
-"""Examples in the pictures of worst perturbations."""
+from unshaken.training import Progress, Result, train
 
 LARGE = 1_000_000
 """Parameters from which on several threads are worth their overhead."""
@@ -148,18 +143,9 @@ def run(
     """
     prepared = prepare(protocol, method, seed, settings, load)
     measure = evaluation(prepared, protocol.judge)
-    boundary = None
-    if pictures is not None and prepared.dataset.plane is not None:
-        boundary = gallery.BoundarySnapshots(
-            method,
-            prepared.dataset,
-            prepared.chosen,
-            None if out is None else pictures / "boundaries" / f"{method}.npz",
-            resume and out is not None and bool(checkpoints(out / "checkpoints")),
-        )
-        measure.snapshots.append(boundary)
+    boundary = watch_boundary(measure, method, prepared, pictures, out, resume)
     with (
-        _threads(threads, prepared.objective.model),
+        few_threads(threads, prepared.objective.model),
         warnings.catch_warnings(record=True) as caught,
     ):
         warnings.simplefilter("always", AlarmWarning)
@@ -182,11 +168,23 @@ def run(
             },
         )
         if pictures is not None:
-            _keep_pictures(pictures, method, prepared, result.model, boundary)
+            keep_pictures(pictures, method, prepared, result.model, boundary)
     alarms = [str(w.message) for w in caught if issubclass(w.category, AlarmWarning)]
     for other in caught:
         if not issubclass(other.category, AlarmWarning):
             warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+    return describe(protocol, method, seed, prepared, result, alarms)
+
+
+def describe(
+    protocol: Protocol,
+    method: str,
+    seed: int,
+    prepared: Prepared,
+    result: Result,
+    alarms: Sequence[str],
+) -> dict[str, Any]:
+    """The record of a run."""
     last = result.history[-1]
     return {
         "method": method,
@@ -203,7 +201,8 @@ def run(
 
 
 @contextmanager
-def _threads(count: int | None, model: nn.Module) -> Iterator[None]:
+def few_threads(count: int | None, model: nn.Module) -> Iterator[None]:
+    """Inside, PyTorch has ``count`` threads; None for as many as the network is worth."""
     before = torch.get_num_threads()
     if count is None and sum(p.numel() for p in model.parameters()) < LARGE:
         # On a small network several threads wait for each other longer than they work, except
@@ -215,33 +214,3 @@ def _threads(count: int | None, model: nn.Module) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _keep_pictures(
-    folder: Path,
-    method: str,
-    prepared: Prepared,
-    model: nn.Module,
-    boundary: gallery.BoundarySnapshots | None,
-) -> None:
-    if boundary is not None and boundary.steps:
-        gallery.save(folder / "boundaries" / f"{method}.npz", boundary.arrays())
-    if not prepared.dataset.size:
-        return
-    # Training examples, because a mask table has rows for no others.
-    found = prepared.dataset
-    index = prepared.chosen.labeled[: 4 * SHOWN]
-    first = [int((found.y_train[index] == k).nonzero()[0]) for k in found.y_train[index].unique()]
-    index = index[torch.tensor(first[:SHOWN])]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        arrays = gallery.panel_arrays(
-            method,
-            [t for t in prepared.objective.regularizers if isinstance(t, Term)],
-            model,
-            found.x_train[index],
-            found.y_train[index],
-            index,
-        )
-    if arrays is not None:
-        gallery.save(folder / "panels" / f"{method}.npz", arrays)

@@ -10,7 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -21,12 +21,18 @@ from typing import Any
 from unshaken.comparison.mistakes import is_mistake, sentence
 from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Loader, run
+from unshaken.comparison.stacks import run_stack
 from unshaken.training import Interrupted, NonFiniteError
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run of a comparison."""
+    """One run of a comparison, or several of one method that are trained as one.
+
+    Attributes:
+        pictures: where the pictures of the run with ``seed`` are kept, if anywhere.
+        others: seeds of further runs in the same stack.
+    """
 
     protocol: Protocol
     method: str
@@ -34,6 +40,12 @@ class Task:
     settings: Mapping[str, Mapping[str, float]]
     pictures: Path | None
     threads: int | None
+    others: tuple[int, ...] = ()
+
+    def runs(self) -> list[Task]:
+        """Each run as a task of its own."""
+        first = replace(self, others=())
+        return [first, *(replace(first, seed=seed, pictures=None) for seed in self.others)]
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Outcome:
     """What became of a run.
 
     Attributes:
-        task: the run.
+        task: the run, by itself.
         record: its record, also where its loss was not finite; None where it gave none.
         lost: why there is no record, in one sentence.
         defect: the traceback, where the reason is no mistake of the user's.
@@ -70,11 +82,35 @@ def outcomes(tasks: Sequence[Task], jobs: int, load: Loader) -> Generator[Outcom
         yield from _side_by_side(tasks, min(jobs, len(tasks)))
         return
     for task in tasks:
-        yield do(task, load)
+        yield from do(task, load)
 
 
-def do(task: Task, load: Loader) -> Outcome:
-    """One run in this process."""
+def do(task: Task, load: Loader) -> list[Outcome]:
+    """The runs of a task in this process."""
+    if task.others:
+        try:
+            found = run_stack(
+                task.protocol,
+                task.method,
+                [(task.settings, seed) for seed in (task.seed, *task.others)],
+                pictures=task.pictures,
+                threads=task.threads,
+                load=load,
+            )
+        except Interrupted:
+            raise
+        except Exception as error:
+            # One by one, each has what it can have, and a sentence of its own.
+            if not is_mistake(error):
+                trace = traceback.format_exc()
+                return [Outcome(t, lost=sentence(error), defect=trace) for t in task.runs()]
+            found = None
+        if found is not None:
+            return [Outcome(t, record) for t, record in zip(task.runs(), found, strict=True)]
+    return [_alone(each, load) for each in task.runs()]
+
+
+def _alone(task: Task, load: Loader) -> Outcome:
     try:
         record = run(
             task.protocol,
@@ -122,9 +158,10 @@ def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[Outcome, None, 
                     continue
                 process, task = busy.pop(pipe)
                 try:
-                    outcome: Outcome = pipe.recv()
+                    found: list[Outcome] = pipe.recv()
                 except (EOFError, OSError):
-                    outcome = Outcome(task, lost=_death(process))
+                    reason = _death(process)
+                    found = [Outcome(each, lost=reason) for each in task.runs()]
                     pipe.close()
                     hire(1 if waiting else 0)
                 else:
@@ -132,7 +169,7 @@ def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[Outcome, None, 
                         begin(process, pipe)
                     else:
                         pipe.close()
-                yield outcome
+                yield from found
     finally:
         for process in every:
             process.kill()

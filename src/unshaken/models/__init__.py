@@ -5,5 +5,6 @@ from unshaken.models.conv_small import conv_small
 from unshaken.models.mlp import mlp
 from unshaken.models.moons_mlp import moons_mlp
 from unshaken.models.registry import NAMES, build
+from unshaken.models.stacked import stack, unstack
 
-__all__ = ["NAMES", "build", "conv_large", "conv_small", "mlp", "moons_mlp"]
+__all__ = ["NAMES", "build", "conv_large", "conv_small", "mlp", "moons_mlp", "stack", "unstack"]

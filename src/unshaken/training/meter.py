@@ -91,7 +91,7 @@ class Meter:
         if self._immediate:
             values = {name: float(value) for name, value in report.items()}
             values.setdefault("loss", loss.item())
-            self._take(step, micro, values)
+            self.take(step, micro, values)
         else:
             names = tuple(name for name, value in report.items() if isinstance(value, Tensor))
             tensors = [report[name].detach().reshape(()) for name in names]
@@ -108,11 +108,12 @@ class Meter:
             flat = torch.stack([value.double() for entry in self._pending for value in entry[3]])
             numbers = iter(flat.tolist())
             for step, micro, names, _ in self._pending:
-                self._take(step, micro, {name: next(numbers) for name in names})
+                self.take(step, micro, {name: next(numbers) for name in names})
             self._pending.clear()
         return self._bad
 
-    def _take(self, step: int, micro: int, values: Mapping[str, float]) -> None:
+    def take(self, step: int, micro: int, values: Mapping[str, float]) -> NonFinite | None:
+        """As :meth:`add`, for values that are read already, the loss among them."""
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -122,6 +123,7 @@ class Meter:
             named = [pair for pair in terms if pair[0] != "loss"] or terms
             if named:
                 self._bad = NonFinite(step, micro, tuple(f"{k}={v}" for k, v in named))
+        return self._bad
 
     def means(self) -> dict[str, float]:
         """The means since the last :meth:`reset`; call :meth:`settle` first."""

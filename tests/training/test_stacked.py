@@ -1,0 +1,101 @@
+"""Runs trained as one give what each of them gives alone."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from tests.training.stacks import (
+    CLASSES,
+    METHODS,
+    assert_alike,
+    both,
+    config,
+    data,
+    measure,
+    objective,
+)
+from unshaken import AlarmWarning, Objective, Random, models
+from unshaken.data import Augmentation
+from unshaken.methods import catalog
+from unshaken.perturbations import Mask
+from unshaken.training import train
+from unshaken.training.stacked import Member, train_stacked
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_in_double_precision(method):
+    # A difference of outputs a small step away magnifies rounding.
+    by_difference = any(part in ("vat", "mvat") for part in method.split("+"))
+    alone, together = both(method, (3, 4, 11), precision="64", evaluate_every=2)
+    assert_alike(alone, together, 1e-7 if by_difference else 1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_step_in_single_precision(method):
+    """By plain descent: Adam divides a gradient that is all rounding by itself."""
+    by_difference = any(part in ("vat", "mvat") for part in method.split("+"))
+    alone, together = both(method, (3, 4), optimizer="sgd", steps=1)
+    assert_alike(alone, together, 1e-4 if by_difference else 2e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ema": 0.9},
+        {"accumulate": 3},
+        {"optimizer": "sgd", "weight_decay": 0.1, "decay_norms": False},
+        {"optimizer": "adamw", "weight_decay": 0.1, "decay_adversaries": True},
+        {"schedule": "linear:0.3", "warmup": 2},
+        {"unlabeled_batch_size": 0},
+        {"augment": Augmentation(shift=1, flip=True)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_every_setting(changes):
+    alone, together = both("xvat+dropout", (0, 1), precision="64", steps=5, **changes)
+    assert_alike(alone, together, 1e-12)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["vat", "at-l2", "at-linf", "random", "random-movement", "mat", "mvat", "vmt-all", "balance"],
+)
+def test_runs_may_differ_in_weight_and_radius(method):
+    """Also where one of them is nothing, and with the alarm's probes (from the eighth call on)."""
+    sizes = [{"weight": 0.5}, {"weight": 2.0}, {"weight": 0.0}]
+    if "radius" in catalog.CATALOG[method].settings:
+        sizes = [{**each, "radius": r} for each, r in zip(sizes, (0.1, 0.3, 0.7), strict=True)]
+    settings = config(4, precision="64", steps=9)
+    alone, together = [], []
+    for size in sizes:
+        own = objective(method, 4, {method: size})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AlarmWarning)
+            alone.append((own, train(own, *data(4), settings, evaluate=measure, device="cpu")))
+    members = [
+        Member(objective(method, 4, {method: size}), *data(4), settings, measure) for size in sizes
+    ]
+    for member, one in zip(members, train_stacked(members) or [], strict=True):
+        assert one.result is not None
+        together.append((member.objective, one.result))
+    assert_alike(alone, together, 1e-6 if method in ("vat", "mvat") else 1e-11)
+
+
+def test_sizes_of_masks_must_agree():
+    """What they erase is not proportional to the share."""
+
+    def member(share: float) -> Member:
+        term = Random(Mask(), share)
+        torch.manual_seed(0)
+        return Member(Objective(models.mlp([60, 4, CLASSES]), term), *data(0), config(0))
+
+    assert train_stacked([member(0.2), member(0.2)]) is not None
+    assert train_stacked([member(0.2), member(0.4)]) is None
+
+
+def test_one_run_is_a_stack_too():
+    alone, together = both("dropout+at-l2", (5,), precision="64")
+    assert_alike(alone, together, 1e-12)
