@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from unshaken.cli.options import Command, arguments_of, parser_of
 from unshaken.cli.values import Mistake, closest
 
-COMMANDS = ("train", "compare")
+COMMANDS = ("train", "compare", "tune")
 """Each is a function in the module of its name beside this one."""
 
 FAILED = 1
