@@ -96,8 +96,8 @@ class Study:
         for key, value in identity.items():
             if found.get(key) != value:
                 raise ValueError(
-                    f"out: {self.path} holds a study with another {key} ({_short(found.get(key))} "
-                    f"instead of {_short(value)}); name another folder"
+                    f"out: {self.path} holds a study of other {_PLURAL.get(key, key)} "
+                    f"({_short(found.get(key))} instead of {_short(value)}); name another folder"
                 )
 
     def close(self) -> None:
@@ -265,6 +265,8 @@ class Study:
             f"{self.path / 'runs'} are kept and not done again"
         )
 
+
+_PLURAL = {"method": "methods", "space": "ranges", "protocol": "data, networks or budgets"}
 
 _ENOUGH = 8
 """Trials from which on shares of the spread mean something."""
