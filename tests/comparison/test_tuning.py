@@ -28,9 +28,9 @@ pytest.importorskip("optuna", reason="needs the extra: tune")
 PATIENCE = 90.0
 
 
-def plan(data: str = "digits", space=None, **changes) -> Plan:
+def plan(data: str = "digits", space=None, steps=8, **changes) -> Plan:
     protocol = named(data).with_changes(validation=20, judge="validation", labels=20)
-    training = {"steps": 8, "batch_size": 10, "evaluate_every": 0}
+    training = {"steps": steps, "batch_size": 10, "evaluate_every": 0}
     given = {"search": "random", "trials": 4, "seeds": (0,), **changes}
     return Plan(protocol.with_changes(training=training), "vat", space_of("vat", space), **given)
 
