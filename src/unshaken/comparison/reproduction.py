@@ -146,7 +146,8 @@ def _measured(measure: str, record: Mapping[str, Any]) -> float:
 
 def cells(row: Mapping[str, Any]) -> list[str]:
     """A row in words: part, method, published, ours, seeds, time per step, augmentation."""
-    published = "–" if row["published"] is None else f"{row['published']:g}"
+    value = row["published"]
+    published = "–" if value is None else f"{value:.{2 if round(value, 2) == value else 3}f}"
     if row["missing"]:
         return [row["part"], row["method"], published, "not here yet", "", "", ""]
     ours = "–" if row["mean"] is None else f"{row['mean']:.2f}"
