@@ -110,6 +110,8 @@ def _print(summary: Mapping[str, Any]) -> None:
     for row in summary["rows"]:
         table.add_row(*cells(row))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+    for said in summary["failures"]:
+        print(said)
     for said in summary["departures"]:
         print(f"- {said}")
 

@@ -55,6 +55,7 @@ def reproduce(
     rows: list[dict[str, Any]] = []
     unavailable: dict[str, str] = {}
     lost: list[str] = []
+    failures: list[str] = []
     done: list[Part] = []
     for part in recipe.parts:
         try:
@@ -74,9 +75,16 @@ def reproduce(
             rows += [_row(recipe, part, method, [], scale) for method in part.published]
         else:
             done.append(part)
+            failures += [
+                f"{part.name}: {row['method']} failed with {failure}"
+                for row in result.summary["rows"]
+                for failure in row["failures"]
+            ]
             lost += [f"{o.task.method}, seed {o.task.seed}: {o.lost}" for o in result.lost]
             for method in part.methods(scale):
-                records = records_of(out / part.name, method, seeds)
+                gone = [o.task.seed for o in result.lost if o.task.method == method]
+                kept = [seed for seed in seeds if seed not in gone]
+                records = records_of(out / part.name, method, kept)
                 row = _row(recipe, part, method, records, scale)
                 row["augmentation"] = str(result.summary["data"]["augmentation"])
                 rows.append(row)
@@ -94,6 +102,7 @@ def reproduce(
         "departures": [*recipe.departures, *_quick(recipe, scale)],
         "unavailable": unavailable,
         "lost": lost,
+        "failures": failures,
         "environment": environment(jobs, threads),
     }
     write_json(out / "summary.json", summary)
@@ -183,6 +192,7 @@ def render(
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>",
         *(f"<p>{page.text(said)}</p>" for said in summary["unavailable"].values()),
+        *(f"<p>{page.text(said)}</p>" for said in summary["failures"]),
         *_drawings(recipe, done, seeds, out, summary["scale"]),
         "<section><h2>Where this departs from the paper</h2><ul>",
         *(f"<li>{page.text(said)}</li>" for said in summary["departures"]),
