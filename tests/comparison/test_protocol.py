@@ -23,6 +23,7 @@ def changed(**changes):
         {"normalize": "unit"},
         {"validation": 10},
         {"judge": "validation"},
+        {"fold": 1},
         {"augment": {"flip": True}},
         *(
             {"training": {**BASE.training, **change}}

@@ -89,7 +89,7 @@ def test_failures_have_the_sentence_of_the_run_alone():
     assert all("error" in (record or {}) for record in single)
     work = [replace(t, settings=settings) for t in tasks(("vat",))]
     expected = [o.record for o in outcomes(work, 1, Loader())]
-    found = outcomes([replace(work[0], others=(1,))], 1, Loader())
+    found = outcomes([replace(work[0], others=((settings, 1),))], 1, Loader())
     assert [o.record for o in found] == expected
     assert all("vat=" in (record or {})["failed"] for record in expected)
 
@@ -141,8 +141,8 @@ def test_runs_of_a_method_come_together_whatever_the_processes():
     runs = tasks(seeds=tuple(range(stacks.WIDEST + 1)))
     found = compare.stacked(runs, used, dataset, compare.stack_width("auto"))
     assert [(t.method, t.seed, t.others) for t in found] == [
-        ("baseline", 0, tuple(range(1, stacks.WIDEST))),
-        ("vat", 0, tuple(range(1, stacks.WIDEST))),
+        ("baseline", 0, tuple(({}, seed) for seed in range(1, stacks.WIDEST))),
+        ("vat", 0, tuple(({}, seed) for seed in range(1, stacks.WIDEST))),
         ("baseline", stacks.WIDEST, ()),
         ("vat", stacks.WIDEST, ()),
     ]
@@ -160,14 +160,14 @@ def test_runs_of_a_method_come_together_whatever_the_processes():
 def test_what_cannot_be_stacked_is_done_one_by_one():
     clipped = MOONS.with_changes(training={**MOONS.training, "clip": 1.0})
     work = tasks(("baseline",), protocol=clipped)
-    together = [replace(work[0], others=(1,))]
+    together = [replace(work[0], others=(({}, 1),))]
     found = list(outcomes(together, 1, Loader()))
     assert numbers(found) == numbers(list(outcomes(work, 1, Loader())))
     assert all("stack" not in (o.record or {})["provenance"] for o in found)
 
 
 def test_mistakes_and_defects(monkeypatch):
-    task = Task(Protocol("nowhere"), "baseline", 0, {}, None, 1, (1,))
+    task = Task(Protocol("nowhere"), "baseline", 0, {}, None, 1, (({}, 1),))
     found = list(outcomes([task], 1, Loader()))
     assert [(o.task.seed, o.task.others, o.defect) for o in found] == [(0, (), ""), (1, (), "")]
     assert all("got 'nowhere'" in o.lost for o in found)
@@ -182,7 +182,7 @@ def test_mistakes_and_defects(monkeypatch):
 
 
 def test_a_killed_worker_loses_all_runs_of_its_stack():
-    endless = Task(ENDLESS, "baseline", 5, {}, None, 1, (6, 7))
+    endless = Task(ENDLESS, "baseline", 5, {}, None, 1, (({}, 6), ({}, 7)))
     coming = outcomes([endless, *tasks(("baseline",), (0,))], 2, Loader())
     found = [next(coming)]
     assert found[0].record is not None

@@ -93,6 +93,23 @@ def test_errors_name_the_argument(labels: int | None, validation: int, message: 
         split(toy([5, 9]), labels=labels, validation=validation, seed=0)
 
 
+def test_folds_are_disjoint_and_the_first_one_is_the_plain_validation_set() -> None:
+    data = toy([10, 13])
+    folds = [split(data, labels=8, validation=10, fold=k, seed=3) for k in range(2)]
+    held = [set(parts.validation.tolist()) for parts in folds]
+    assert held[0] == set(split(data, validation=10, seed=3).validation.tolist())
+    assert not held[0] & held[1]
+    for parts, own in zip(folds, held, strict=True):
+        assert [int((data.y_train[parts.validation] == k).sum()) for k in (0, 1)] == [5, 5]
+        assert len(parts.labeled) == 8
+        assert not own & set(parts.labeled.tolist())
+        assert not own & set(parts.unlabeled.tolist())
+    with pytest.raises(ValueError, match=r"^validation: .* class 0, .* or 5 .* each of 3 folds$"):
+        split(data, labels=4, validation=10, fold=2, seed=3)
+    with pytest.raises(ValueError, match=r"^fold: expected 0 or more, got -1$"):
+        split(data, validation=10, fold=-1, seed=3)
+
+
 def test_save_and_read(tmp_path: Path) -> None:
     parts = split(load("moons"), labels=8, seed=2)
     parts.save(tmp_path / "deep" / "split.json")

@@ -49,6 +49,9 @@ def config_of(path: str, known: Collection[str]) -> dict[str, Any]:
     for key, value in content.items():
         name = "--" + str(key).replace("_", "-")
         name = ALSO.get(name, name)
+        # One file serves a command that takes one method and a command that takes several.
+        if name == "--method" and name not in known and "--methods" in known:
+            name = "--methods"
         if name not in known:
             raise Mistake(f"--config: {path!r} names no option with {key!r}{closest(name, known)}")
         found[name] = value

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from unshaken.cli.options import Command, arguments_of, parser_of
 from unshaken.cli.values import Mistake, closest
 
-COMMANDS = ("train", "compare", "bench")
+COMMANDS = ("train", "compare", "tune", "reproduce", "bench")
 """Each is a function in the module of its name beside this one."""
 
 FAILED = 1
@@ -61,6 +61,8 @@ def _run(words: list[str]) -> int:
             f"there is no command {name!r}{closest(name, COMMANDS)} (commands: "
             f"{', '.join(COMMANDS)})"
         )
+    if name == "reproduce" and len(words) > 1 and not words[1].startswith("-"):
+        words = [name, "--name", *words[1:]]
     command = _command(name)
     asked = any(word in ("-h", "--help") for word in words[1:])
     parser, options = parser_of(command, name, _methods() if asked else "")

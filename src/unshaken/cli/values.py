@@ -80,9 +80,11 @@ def seeds(value: Any) -> list[int] | None:
 
 
 def mapping(value: Any) -> dict[str, Any] | None:
-    """Nested names as ``{"vat.radius": 1}``, numbers as numbers."""
+    """Nested names, or ``vat.radius=1``, as ``{"vat.radius": 1}``, numbers as numbers."""
     if value is None:
         return None
+    if isinstance(value, str) and re.fullmatch(r"\s*[\w.-]+=\S+(\s+[\w.-]+=\S+)*\s*", value):
+        value = dict(pair.split("=", 1) for pair in value.split())
     if isinstance(value, str):
         try:
             value = yaml.safe_load(value)

@@ -12,7 +12,7 @@ from unshaken import data
 from unshaken.comparison.mistakes import is_mistake
 from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Settings, build_network
-from unshaken.data import Dataset, split
+from unshaken.data import Dataset
 from unshaken.data.paged import Paged
 from unshaken.methods import catalog
 
@@ -26,7 +26,7 @@ def check(
         ValueError, TypeError: a name is unknown, a setting is out of range, the data or the
             network do not suit a method, or there are too few labels.
     """
-    split(dataset, labels=protocol.labels, validation=protocol.validation, seed=seed)
+    protocol.split(dataset, seed)
     if protocol.judge == "validation" and not protocol.validation:
         raise ValueError("judge='validation' needs validation >= 1 examples, got 0")
     if protocol.augmentation() is not None and not dataset.size:

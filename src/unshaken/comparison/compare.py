@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Loader, Settings
 from unshaken.comparison.stacks import WIDEST, suits
 from unshaken.comparison.statistics import rows
-from unshaken.comparison.workers import Outcome, Task, outcomes
+from unshaken.comparison.workers import Outcome, Task, outcomes, together
 from unshaken.data import Dataset
 from unshaken.training import Interrupted
 
@@ -179,7 +179,7 @@ def stacked(
         for k in range(0, len(mine), width):
             first, *rest = mine[k : k + width]
             if suits(first.protocol, method, used[method], dataset, 1 + len(rest)):
-                stacks.append(replace(first, others=tuple(task.seed for task in rest)))
+                stacks.append(together(first, rest))
             else:
                 singles += [first, *rest]
     return [*stacks, *(task for task in runs if task in singles)]

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from unshaken import data
-from unshaken.data import Augmentation
+from unshaken.data import Augmentation, Dataset, Split, split
 from unshaken.training import TrainingConfig
 
 VERSION = 3
@@ -34,6 +34,7 @@ class Protocol:
         training: fields of :class:`~unshaken.training.TrainingConfig` but ``seed``.
         methods: settings by method, where they differ from the catalog's defaults.
         validation: training examples held out; with ``judge="validation"`` the error is theirs.
+        fold: which of the disjoint validation sets of that size is held out.
         judge: where the error is measured: ``"test"``, or ``"validation"`` to choose settings.
         normalize: how the inputs are scaled; None for the data's default.
         augment: options of :class:`unshaken.data.Augmentation`; empty for none.
@@ -50,10 +51,17 @@ class Protocol:
     normalize: str | None = None
     augment: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    fold: int = 0
 
     def config(self, seed: int) -> TrainingConfig:
         """The training settings of one run."""
         return TrainingConfig.from_dict({**self.training, "seed": seed})
+
+    def split(self, dataset: Dataset, seed: int) -> Split:
+        """Which examples of the data are labeled, unlabeled and held out."""
+        return split(
+            dataset, labels=self.labels, validation=self.validation, fold=self.fold, seed=seed
+        )
 
     def augmentation(self) -> Augmentation | None:
         """What changes each training batch, if anything does."""
@@ -82,6 +90,8 @@ class Protocol:
         }
         for free in ("methods", "note"):
             del described[free]
+        if not self.fold:
+            del described["fold"]  # runs from before it was there are still what they were
         text = json.dumps(described, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

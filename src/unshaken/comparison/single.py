@@ -18,7 +18,7 @@ from unshaken.comparison.environment import provenance
 from unshaken.comparison.evaluation import Evaluation
 from unshaken.comparison.keepsakes import keep_pictures, watch_boundary
 from unshaken.comparison.protocol import Protocol
-from unshaken.data import Dataset, Split, split
+from unshaken.data import Dataset, Split
 from unshaken.methods import catalog
 from unshaken.objective import Objective
 from unshaken.training import Progress, Result, train
@@ -74,7 +74,7 @@ def prepare(
     Methods of one seed start from the same data, split and weights.
     """
     dataset = (load or Loader())(protocol, seed)
-    chosen = split(dataset, labels=protocol.labels, validation=protocol.validation, seed=seed)
+    chosen = protocol.split(dataset, seed)
     used = catalog.settings_for(method, {**protocol.methods, **settings})
     shape = catalog.Shape(dataset.channels, dataset.size, len(dataset.x_all))
     with torch.random.fork_rng(devices=[]):

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process, resource_tracker
@@ -20,7 +20,7 @@ from typing import Any
 
 from unshaken.comparison.mistakes import is_mistake, sentence
 from unshaken.comparison.protocol import Protocol
-from unshaken.comparison.single import Loader, run
+from unshaken.comparison.single import Loader, Settings, run
 from unshaken.comparison.stacks import run_stack
 from unshaken.training import Interrupted, NonFiniteError
 
@@ -31,21 +31,24 @@ class Task:
 
     Attributes:
         pictures: where the pictures of the run with ``seed`` are kept, if anywhere.
-        others: seeds of further runs in the same stack.
+        others: settings and seed of each further run in the same stack.
     """
 
     protocol: Protocol
     method: str
     seed: int
-    settings: Mapping[str, Mapping[str, float]]
+    settings: Settings
     pictures: Path | None
     threads: int | None
-    others: tuple[int, ...] = ()
+    others: tuple[tuple[Settings, int], ...] = ()
 
     def runs(self) -> list[Task]:
         """Each run as a task of its own."""
         first = replace(self, others=())
-        return [first, *(replace(first, seed=seed, pictures=None) for seed in self.others)]
+        return [
+            first,
+            *(replace(first, settings=s, seed=seed, pictures=None) for s, seed in self.others),
+        ]
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,11 @@ def outcomes(tasks: Sequence[Task], jobs: int, load: Loader) -> Generator[Outcom
         yield from do(task, load)
 
 
+def together(first: Task, rest: Sequence[Task]) -> Task:
+    """Runs that differ in settings and seed as one task, to be trained as one."""
+    return replace(first, others=tuple((task.settings, task.seed) for task in rest))
+
+
 def do(task: Task, load: Loader) -> list[Outcome]:
     """The runs of a task in this process."""
     if task.others:
@@ -92,7 +100,7 @@ def do(task: Task, load: Loader) -> list[Outcome]:
             found = run_stack(
                 task.protocol,
                 task.method,
-                [(task.settings, seed) for seed in (task.seed, *task.others)],
+                [(task.settings, task.seed), *task.others],
                 pictures=task.pictures,
                 threads=task.threads,
                 load=load,

@@ -88,6 +88,7 @@ def split(
     *,
     labels: int | None = None,
     validation: int = 0,
+    fold: int = 0,
     seed: int,
     include_labeled: bool = True,
 ) -> Split:
@@ -103,6 +104,8 @@ def split(
         dataset: the data; only ``y_train`` and the number of ``x_unlabeled`` matter.
         labels: how many labels are shown; None for all that are not in the validation set.
         validation: how many training examples are held out, class-balanced likewise.
+        fold: which of the disjoint validation sets of this size: 0 is the last one of each class's
+            order, 1 the one before it, ...
         seed: chooses the examples.
         include_labeled: whether ``unlabeled`` contains the labeled examples too, as in the
             papers, whose label-free terms draw from all inputs.
@@ -112,6 +115,8 @@ def split(
             more examples than there are, of all classes together or of one.
     """
     _check(dataset, labels, validation)
+    if fold < 0:
+        raise ValueError(f"fold: expected 0 or more, got {fold}")
     generator = torch_generator("split", seed)
     orders = []
     for k in range(dataset.classes):
@@ -119,8 +124,10 @@ def split(
         orders.append(members[torch.randperm(len(members), generator=generator)])
     extra = torch.randperm(dataset.classes, generator=generator).tolist()
 
-    held = _shares("validation", validation, orders, extra)
-    kept = [order[: len(order) - n] for order, n in zip(orders, held, strict=True)]
+    held = _shares("validation", validation, orders, extra, fold + 1)
+    ends = [len(order) - fold * n for order, n in zip(orders, held, strict=True)]
+    parts = list(zip(orders, held, ends, strict=True))
+    kept = [torch.cat([order[: end - n], order[end:]]) for order, n, end in parts]
     if labels is None or labels == sum(map(len, kept)):
         shown = [len(order) for order in kept]
     else:
@@ -132,7 +139,7 @@ def split(
         )
 
     labeled = torch.cat([order[:n] for order, n in zip(kept, shown, strict=True)])
-    out = torch.cat([order[len(order) - n :] for order, n in zip(orders, held, strict=True)])
+    out = torch.cat([order[end - n : end] for order, n, end in parts])
     more = 0 if dataset.x_unlabeled is None else len(dataset.x_unlabeled)
     free = torch.ones(len(dataset.y_train) + more, dtype=torch.bool)
     free[out] = False
@@ -159,16 +166,27 @@ def _check(dataset: Dataset, labels: int | None, validation: int) -> None:
         )
 
 
-def _shares(argument: str, total: int, orders: list[Tensor], extra: list[int]) -> list[int]:
-    """The examples each class gives: equal numbers, the rest to the first classes of ``extra``."""
+def _shares(
+    argument: str, total: int, orders: list[Tensor], extra: list[int], times: int = 1
+) -> list[int]:
+    """The examples each class gives: equal numbers, the rest to the first classes of ``extra``.
+
+    Args:
+        argument: what messages speak of.
+        total: how many examples.
+        orders: the examples of each class.
+        extra: the order in which classes give one more.
+        times: how often each class has to give that many.
+    """
     each, rest = divmod(total, len(orders))
     shares = [each] * len(orders)
     for k in extra[:rest]:
         shares[k] += 1
     for k, (share, order) in enumerate(zip(shares, orders, strict=True)):
-        if share > len(order):
+        if share * times > len(order):
+            folds = f" in each of {times} folds" if times > 1 else ""
             raise ValueError(
                 f"{argument}: expected at most {len(order)} of class {k}, which has no more to "
-                f"give, got {total} in all or {share} of that class"
+                f"give, got {total} in all or {share} of that class{folds}"
             )
     return shares

@@ -26,6 +26,23 @@ Settings = Mapping[str, float]
 
 
 @dataclass(frozen=True)
+class Range:
+    """Where a setting is looked for.
+
+    Attributes:
+        low: the least value.
+        high: the largest value.
+        log: whether steps are factors rather than differences.
+        searched: whether it is looked for unless other settings are named.
+    """
+
+    low: float
+    high: float
+    log: bool = True
+    searched: bool = True
+
+
+@dataclass(frozen=True)
 class Shape:
     """What a method must know of the data: channels, spatial size, and number of inputs."""
 
@@ -48,12 +65,32 @@ class Method:
         build: the terms for data of a shape, with settings.
         settings: the settings it takes, with defaults.
         axes: how many spatial axes it needs at least.
+        ranges: where each setting is looked for; :data:`RANGES` unless given here.
     """
 
     summary: str
     build: Callable[[Shape, Settings], list[Term]]
     settings: Settings = field(default_factory=dict)
     axes: int = 0
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+
+    def range_of(self, setting: str) -> Range:
+        """Where a setting is looked for."""
+        return self.ranges[setting] if setting in self.ranges else RANGES[setting]
+
+
+RANGES: Mapping[str, Range] = {
+    "radius": Range(0.01, 10.0),
+    "weight": Range(0.005, 5.0),
+    "rate": Range(0.05, 0.7, log=False),
+    "sparsity": Range(0.005, 5.0),
+    "scale": Range(1.0, 2.0, log=False, searched=False),
+    "learning_rate": Range(1e-7, 1e-2, searched=False),
+}
+"""The papers' grids, ε in [0.01, 10] and λ, η in [0.005, 5] (VMT section 4); the rest is ours."""
+
+_PIXELS = {"radius": Range(0.02, 4.0)}
+_ROWS = {"learning_rate": Range(1e-4, 1.0, searched=False)}
 
 
 def _random(name: str) -> Callable[[Shape, Settings], list[Term]]:
@@ -101,6 +138,7 @@ CATALOG: Mapping[str, Method] = {
         ],
         {"radius": 0.5, "weight": 1.0},
         axes=1,
+        ranges=_PIXELS,
     ),
     "at-l2": Method("adversarial training, L2", _at(2, "at-l2"), {"radius": 1.0, "weight": 1.0}),
     "at-linf": Method(
@@ -150,18 +188,21 @@ CATALOG: Mapping[str, Method] = {
             )
         ],
         {"weight": 1.0, "learning_rate": 1e-3, **_MASK},
+        ranges=_ROWS,
     ),
     "mat": Method(
         "finite worst movement, affine, with labels",
         lambda shape, s: [MAT(Affine(), radius=s["radius"], weight=s["weight"])],
         {"radius": 0.5, "weight": 1.0},
         axes=1,
+        ranges=_PIXELS,
     ),
     "mvat": Method(
         "finite worst movement, affine, without labels",
         lambda shape, s: [MVAT(Affine(), radius=s["radius"], weight=s["weight"])],
         {"radius": 0.5, "weight": 1.0},
         axes=1,
+        ranges=_PIXELS,
     ),
     "entropy": Method(
         "entropy minimization", lambda shape, s: [EntropyMinimization(s["weight"])], {"weight": 1.0}

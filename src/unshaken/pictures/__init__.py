@@ -2,6 +2,7 @@
 
 from unshaken.pictures.arrows import fields_figure
 from unshaken.pictures.boundary import Boundary, boundaries
+from unshaken.pictures.choices import Tried, choice, surface
 from unshaken.pictures.costs import costs
 from unshaken.pictures.curves import curves
 from unshaken.pictures.errors import errors
@@ -13,12 +14,15 @@ from unshaken.pictures.worst import worst
 __all__ = [
     "Boundary",
     "Panel",
+    "Tried",
     "boundaries",
+    "choice",
     "costs",
     "curves",
     "errors",
     "fields_figure",
     "signals",
+    "surface",
     "svg",
     "worst",
 ]

@@ -1,0 +1,124 @@
+"""``unshaken reproduce``: the tables and figures of the papers, run again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unshaken.cli.chosen import check_known
+from unshaken.cli.values import Mistake
+
+
+def reproduce(
+    name: str | None = None,
+    list: bool = False,
+    scale: str = "quick",
+    seeds: list[int] | None = None,
+    out: str = "reproduction",
+    data_folder: str | None = None,
+    download: bool = False,
+    jobs: int | None = None,
+    threads: int = 1,
+    engine: str = "processes",
+    quiet: bool = False,
+) -> int:
+    """Run a table or figure of the two papers and print its numbers beside the published ones.
+
+    A second call with the same options goes on where the first one stopped.
+
+    Args:
+        name: the table or figure, as vmt-table-2; the first word after reproduce may be it
+        list: print every table and figure
+        scale: quick (minutes, to see that it runs) or full (the published budget)
+        seeds: how many, or which (0,3,7); unless given as many as the paper, 2 at the quick scale
+        out: folder in which each table and figure has its own
+        data_folder: where the published data are; else the environment variable UNSHAKEN_DATA
+        download: fetch published data that are missing
+        jobs: runs at a time; as many as there are cores unless given, one on a GPU
+        threads: threads of PyTorch in each run
+        engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT
+        quiet: show no progress
+    """
+    from unshaken import checks
+    from unshaken.comparison import recipe as recipes
+
+    if list:
+        _print_names()
+        return 0
+    if name is None:
+        raise Mistake("--name must say which table or figure; unshaken reproduce --list lists them")
+    check_known("--scale", scale, recipes.SCALES)
+    checks.integer(threads, "threads")
+    if jobs is not None:
+        checks.integer(jobs, "jobs")
+    found = recipes.recipe(name)
+
+    from unshaken.comparison.folder import require_folder
+    from unshaken.comparison.live import Live
+    from unshaken.comparison.reproduction import reproduce as run
+
+    if data_folder is not None:
+        # Processes that this one starts look there too.
+        os.environ["UNSHAKEN_DATA"] = data_folder
+    folder = Path(out) / f"{name}-{scale}"
+    if not found.undrawn:
+        require_folder(folder)
+    count = recipes.QUICK_SEEDS if scale == "quick" else found.seeds
+    with Live(quiet=quiet) as live:
+        summary = run(
+            found,
+            scale,
+            seeds or [*range(count)],
+            folder,
+            jobs=jobs or _jobs(threads),
+            threads=threads,
+            engine=engine,
+            finished=live.finished,
+            download=download,
+        )
+    _print(summary)
+    print(f"report: {folder / 'report.html'}")
+    for said in summary["unavailable"].values():
+        said = said.replace("pass download=True", "add --download")
+        print(f"unshaken: error: {said}", file=sys.stderr)
+    for said in summary["lost"]:
+        print(f"unshaken: error: {said}; the same command tries again", file=sys.stderr)
+    return 1 if summary["unavailable"] or summary["lost"] else 0
+
+
+def _print_names() -> None:
+    from unshaken.comparison.recipe import names, recipe
+
+    for name in names():
+        found = recipe(name)
+        note = " (not yet drawn)" if found.undrawn else ""
+        print(f"{name.ljust(16)}{found.title}{note}")
+
+
+def _print(summary: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from unshaken.comparison.reproduction import HEADS, cells
+
+    table = Table(title=f"{summary['name']}: {summary['measure']}, {summary['scale']} scale")
+    for head in HEADS:
+        table.add_column(head, no_wrap=True)
+    for row in summary["rows"]:
+        table.add_row(*cells(row))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    for said in summary["failures"]:
+        print(said)
+    for said in summary["departures"]:
+        print(f"- {said}")
+
+
+def _jobs(threads: int) -> int:
+    import joblib
+    import torch
+
+    # joblib's count knows the limits of a container, which the number of cores does not.
+    return 1 if torch.cuda.is_available() else max(1, joblib.cpu_count() // threads)
