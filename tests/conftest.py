@@ -33,3 +33,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the folder shared/ beside the checkout, with its data/")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def gradients_are_taken(monkeypatch):
+    """The tests' networks are small; what large ones do is what they are to show."""
+    monkeypatch.setattr("unshaken.objective.FEW", 0)

@@ -149,3 +149,16 @@ def test_shared_parameters_are_counted_once():
         torch.manual_seed(SEED)
         expected = F.cross_entropy(model(x), y) + term(model, x, y)
         networks.assert_same(networks.gradients(found, model), networks.gradients(expected, model))
+
+
+def test_a_small_network_leaves_its_gradients_to_the_caller(objective, monkeypatch):
+    """The same numbers; the loss is then an ordinary one, which may go backward twice."""
+    x, y = networks.batch(SHAPE)
+    loss_of(objective, x, y).backward()
+    taken = slopes(objective)
+    monkeypatch.setattr("unshaken.objective.FEW", 1 << 16)
+    loss = loss_of(objective, x, y)
+    loss.backward(retain_graph=True)
+    networks.assert_same(slopes(objective), taken)
+    loss.backward()
+    networks.assert_same(slopes(objective), taken)

@@ -19,6 +19,10 @@ from unshaken.gradients import Deferred, Sum, Taken
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Found, Regularizer, Term
 
+FEW = 1 << 16
+"""Parameters, and inputs of a batch, up to which memory is no matter and a second call of autograd
+costs more than a pass over the network."""
+
 
 @dataclass(frozen=True)
 class _Acting:
@@ -53,7 +57,7 @@ class Objective(nn.Module):
         take_gradients: take each term's gradient in the parameters as soon as the term is known
             and free its graph; ``backward()`` hands the gradients out, once. Switch it off to
             differentiate the loss in something else than the parameters, or twice. Under float16
-            autocast, and where x comes from an encoder, it is off by itself.
+            autocast, for small networks, and where x comes from an encoder, it is off by itself.
 
     Raises:
         TypeError: if ``model`` is not a module or a regularizer is not a term.
@@ -223,7 +227,10 @@ class Objective(nn.Module):
         encoded = clean.x.requires_grad or free.x.requires_grad
         if half or encoded or not self.take_gradients or not torch.is_grad_enabled():
             return Deferred(clean.x)
-        return Taken(clean.x, [p for p in self.parameters() if p.requires_grad])
+        leaves = [p for p in self.parameters() if p.requires_grad]
+        if sum(p.numel() for p in leaves) < FEW and clean.x.numel() < FEW:
+            return Deferred(clean.x)
+        return Taken(clean.x, leaves)
 
     def _supervised(self, clean: CleanPass) -> Tensor | None:
         """The mean supervised loss of each group of rows, None without labels."""

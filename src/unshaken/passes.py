@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from copy import copy
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ from unshaken.divergences import CrossEntropy, Divergence
 from unshaken.double_backward import Session, TwiceDifferentiable
 
 Model = Callable[[Tensor], Tensor]
+
+TINY = 1 << 12
+"""Numbers in a batch below which looking at each of the model's calls costs more than it saves."""
 
 _NO_GRAPH = (
     "model gives outputs that do not depend on x through autograd; a regularizer needs a model "
@@ -128,7 +132,7 @@ class CleanPass:
             if twice:
                 stack.enter_context(differentiable_attention())
                 self._session = Session()
-                stack.enter_context(TwiceDifferentiable(self._session))
+                stack.enter_context(self._replaced(self._session))
             model = self.eager if twice else self.model
             self._attached = model(self.x if self._leaf is None else self._leaf)
         return self._attached
@@ -280,7 +284,7 @@ class CleanPass:
                 stack.enter_context(full_precision(leaf.device))
                 stack.enter_context(differentiable_attention())
             leaf = leaf if leaf.requires_grad else leaf.requires_grad_()
-            with TwiceDifferentiable(session) if create_graph else nullcontext():
+            with self._replaced(session) if create_graph else nullcontext():
                 logits = self.again(leaf, eager=create_graph)
             if self._attached is None and not self.mixed:
                 self._detached = logits.detach()
@@ -289,6 +293,10 @@ class CleanPass:
             with session.gradient_in_input():
                 (gradient,) = torch.autograd.grad(total, leaf, create_graph=create_graph)
         return gradient
+
+    def _replaced(self, session: Session) -> AbstractContextManager[Any]:
+        """The model's layers replaced, where the batch is not too small for it to pay."""
+        return nullcontext() if self.x.numel() < TINY else TwiceDifferentiable(session)
 
     def slope(self, divergence: Divergence, x: Tensor, target: Tensor) -> Tensor:
         """``∂ Σ D / ∂x`` at another input, by one pass of its own."""
