@@ -77,6 +77,7 @@ def test_the_first_field_that_matters_is_named():
     for field in dataclasses.fields(TrainingConfig):
         assert field.name in free or field.name in {
             "steps",
+            "channels_last",
             "batch_size",
             "unlabeled_batch_size",
             "optimizer",

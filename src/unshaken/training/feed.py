@@ -71,6 +71,7 @@ class Feed:
         self._device = device
         self._dtype = torch.float64 if config.precision == "64" else torch.float32
         self._augment = augment
+        self._channels_last = config.channels_last
         self._accumulate = config.accumulate
         self._rank, self._world_size = rank, world_size
         self.labeled = Stream(split.labeled, config.batch_size, config.seed, "labeled")
@@ -114,7 +115,10 @@ class Feed:
 
     def _inputs(self, here: Tensor, there: Tensor) -> Tensor:
         x = _gather(self._x, here, there).to(self._dtype)
-        return x if self._augment is None else self._augment(x)
+        x = x if self._augment is None else self._augment(x)
+        if self._channels_last and x.dim() == 4:
+            return x.contiguous(memory_format=torch.channels_last)
+        return x
 
 
 def _gather(pool: Pool, here: Tensor, there: Tensor) -> Tensor:

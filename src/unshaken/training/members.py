@@ -48,7 +48,8 @@ def can_stack(config: TrainingConfig) -> bool:
     They cannot with mixed precision, whose loss scale all would share, with a compiled network, or
     with gradients clipped by a norm that all would share.
     """
-    return config.precision in ("32", "64") and not config.compile and config.clip is None
+    plain = config.precision in ("32", "64") and not config.compile and not config.channels_last
+    return plain and config.clip is None
 
 
 def alike(members: Sequence[Member]) -> bool:

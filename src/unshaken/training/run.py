@@ -76,6 +76,8 @@ class Run:
         objective.to(runtime.device)
         if config.precision == "64":
             objective.double()
+        if config.channels_last:
+            _channels_last(objective.model)
         objective.train()
         self._feed = Feed(
             dataset, split, config, runtime.device, runtime.rank, runtime.world_size, augment
@@ -258,3 +260,9 @@ class Run:
             unlabeled=() if unlabeled is None else tuple(unlabeled.tolist()),
             checkpoint=self._kept,
         )
+
+
+def _channels_last(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
