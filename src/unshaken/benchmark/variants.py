@@ -15,7 +15,7 @@ from unshaken.benchmark.textbook import (
 )
 from unshaken.methods import MVAT, VMT, catalog
 from unshaken.methods.catalog import Shape
-from unshaken.perturbations.fields import Affine
+from unshaken.perturbations.fields import Affine, Shift
 from unshaken.regularizer import Regularizer, Term
 
 Terms = Callable[[Shape], list[Term]]
@@ -94,6 +94,7 @@ VARIANTS = (
     Variant("mvat", _closed_form),
     # Beyond the catalog: give terms=, and axes= where inputs must have some.
     Variant("vmt-affine", 6, DoubleBackward, lambda _: [VMT(Affine())], axes=1),
+    Variant("vmt-shift every=3", 4, None, lambda _: [VMT(Shift(), every=3)], axes=1, period=3),
     Variant("mvat-power", 8, terms=lambda _: [MVAT(Affine(), radius=0.5, steps=1)], axes=1),
 )
 
