@@ -165,6 +165,25 @@ CONTRACTS: dict[str, Contract] = {
         labeled=True,
         on=SPATIAL,
     ),
+    "at-remembered": Contract(
+        lambda shape: AT(0.3, remember=(EXAMPLES, *shape)),
+        ("AT", "Remembered", "radius=0.3", f"examples={EXAMPLES}"),
+        labeled=True,
+        draws=True,
+    ),
+    "mat-remembered": Contract(
+        lambda shape: MAT(fields.Affine(), radius=0.7, remember=(EXAMPLES, *shape)),
+        ("MAT", "Remembered", "Affine()", "radius=0.7"),
+        labeled=True,
+        on=SPATIAL,
+        draws=True,
+    ),
+    "xat-remembered": Contract(
+        lambda shape: XAT(masks.Steepest(0.7), remember=(EXAMPLES, *shape)),
+        ("XAT", "Remembered", "weight=0.5"),
+        labeled=True,
+        draws=True,
+    ),
     "mvat": Contract(
         lambda _: MVAT(fields.Shift(), radius=0.7),
         ("MVAT", "Shift()", "radius=0.7", "TopEigenvector"),
@@ -207,6 +226,22 @@ def call(term: Term, model: torch.nn.Module, x: Tensor, y: Tensor, **options: Te
     """The term's value from a fixed random state, with everything any row may need."""
     torch.manual_seed(SEED)
     return term(model, x, y if term.labeled else None, index=torch.arange(len(x)), **options)
+
+
+def supervised(terms: list[Term], model: torch.nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """The mean cross-entropy, where no term stands in for it."""
+    if any(term.replaces for term in terms):
+        return x.new_zeros(())
+    return torch.nn.functional.cross_entropy(model(x), y)
+
+
+def tolerance(terms: list[Term]) -> float:
+    """How close an objective is to the sum of its terms.
+
+    Without a live pass a search by finite differences may take Jᵀ at its other end.
+    """
+    shifted = any(t.replaces for t in terms) and any(t.needs == "linearization" for t in terms)
+    return 1e-6 if shifted else 1e-12
 
 
 _FIRST = ("linearization", "input", "input-graph", "logits", "nothing")

@@ -245,7 +245,7 @@ def test_worst_is_what_the_call_uses(name):
 def test_the_worst_field_is_the_basis_weighted_by_its_coefficients(name):
     contract = CONTRACTS[name]
     term, model, x, y = setting(contract)
-    worst = term.worst(model, x, y if term.labeled else None)
+    worst = term.worst(model, x, y if term.labeled else None, index=torch.arange(len(x)))
     basis = torch.cat([field.basis(x.shape[2:]) for field in term.perturbation.fields])
     expected = torch.einsum("nk,k...->n...", worst.coefficients, basis)
     torch.testing.assert_close(worst.displacement, expected)

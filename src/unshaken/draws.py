@@ -167,6 +167,21 @@ def mean_over_processes(mean: Tensor) -> Tensor:
     return mean + (whole / shares.processes - mean.detach())
 
 
+def gatherer() -> Callable[[Tensor], Tensor]:
+    """Makes the whole batch's rows of this process's, also when called after :func:`shared`."""
+    shares = _SHARES.get()
+    if shares is None or shares.processes == 1:
+        return lambda rows: rows
+    count = shares.processes
+
+    def gather(rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(count)]
+        torch.distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    return gather
+
+
 def _rows(
     draw: Callable[..., Tensor], shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:

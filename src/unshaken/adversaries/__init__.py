@@ -6,6 +6,7 @@ from unshaken.adversaries.infinitesimal import Infinitesimal
 from unshaken.adversaries.learned import Learned, SteepestMask, Tabulated
 from unshaken.adversaries.power import PowerIteration
 from unshaken.adversaries.random import Random
+from unshaken.adversaries.remembered import Remembered
 from unshaken.adversaries.steepest import SteepestStep
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "PowerIteration",
     "Problem",
     "Random",
+    "Remembered",
     "SteepestMask",
     "SteepestStep",
     "Tabulated",

@@ -91,6 +91,8 @@ VARIANTS = (
     Variant("xvat", 6, Masked),
     Variant("xvat-transductive", 6, Masked),
     Variant("mat", 6, Steepest),
+    Variant("at-remembered", 3),
+    Variant("mat-remembered", 3),
     Variant("mvat", _closed_form),
     # Beyond the catalog: give terms=, and axes= where inputs must have some.
     Variant("vmt-affine", 6, DoubleBackward, lambda _: [VMT(Affine())], axes=1),

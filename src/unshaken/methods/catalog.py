@@ -51,6 +51,11 @@ class Shape:
     examples: int
 
     @property
+    def inputs(self) -> tuple[int, ...]:
+        """The shape of all inputs together."""
+        return (self.examples, self.channels, *self.size)
+
+    @property
     def entries(self) -> tuple[int, ...]:
         """The size of a mask: the spatial axes, or the features of plain vectors."""
         return self.size or (self.channels,)
@@ -194,6 +199,20 @@ CATALOG: Mapping[str, Method] = {
         "finite worst movement, affine, with labels",
         lambda shape, s: [MAT(Affine(), radius=s["radius"], weight=s["weight"])],
         {"radius": 0.5, "weight": 1.0},
+        axes=1,
+        ranges=_PIXELS,
+    ),
+    "at-remembered": Method(
+        "L2 noise remembered of each example, in a single pass",
+        lambda shape, s: [AT(s["radius"], remember=shape.inputs, name="at-remembered")],
+        {"radius": 1.0},
+    ),
+    "mat-remembered": Method(
+        "affine movement remembered of each example, in a single pass",
+        lambda shape, s: [
+            MAT(Affine(), radius=s["radius"], remember=shape.inputs, name="mat-remembered")
+        ],
+        {"radius": 0.5},
         axes=1,
         ranges=_PIXELS,
     ),

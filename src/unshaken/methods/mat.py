@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from unshaken.adversaries import Adversary, PowerIteration, SteepestStep, TopEigenvector
+from collections.abc import Sequence
+
+from unshaken.adversaries import (
+    Adversary,
+    PowerIteration,
+    Remembered,
+    SteepestStep,
+    TopEigenvector,
+)
 from unshaken.divergences import KL, CrossEntropy
 from unshaken.perturbations import Movement
 from unshaken.perturbations.fields import Field
@@ -22,6 +30,10 @@ class MAT(Regularizer):
         weight: factor of the term.
         border: how the image derivative ends.
         padding: what a moved input meets outside: ``"border"``, ``"zeros"`` or ``"reflection"``.
+        remember: the shape of all training inputs, as ``x_train.shape``: take each example's last
+            worst movement and refresh it in the same backward pass, so that a step costs
+            little more than a plain one; the term then stands in for the supervised loss
+            (:class:`~unshaken.adversaries.Remembered`). Calls need ``index=``.
     """
 
     def __init__(
@@ -31,13 +43,18 @@ class MAT(Regularizer):
         weight: float = 1.0,
         border: str = "zero",
         padding: str = "border",
+        remember: Sequence[int] | None = None,
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
     ) -> None:
+        movement = Movement(*fields, border=border, padding=padding)
+        adversary: Adversary = (
+            SteepestStep(radius) if remember is None else Remembered.of(movement, radius, remember)
+        )
         super().__init__(
-            Movement(*fields, border=border, padding=padding),
-            SteepestStep(radius),
+            movement,
+            adversary,
             CrossEntropy(),
             weight,
             batch_norm=batch_norm,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from unshaken import checks
-from unshaken.adversaries import Adversary
+from unshaken.adversaries import Adversary, Remembered, SteepestMask
 from unshaken.divergences import KL, CrossEntropy
 from unshaken.perturbations import Mask
 from unshaken.regularizer import Regularizer
@@ -22,6 +24,10 @@ class XAT(Regularizer):
         weight: the paper's η = 0.5.
         smoothness: price of differences between neighboring mask entries (the authors' program
             uses 1 on CIFAR).
+        remember: the shape of all training inputs, as ``x_train.shape``: with ``masks.Steepest``
+            take each example's last worst mask and refresh it in the same backward pass, so that a
+            step costs little more than a plain one; the term then stands in for the supervised loss
+            (:class:`~unshaken.adversaries.Remembered`). Calls need ``index=``.
     """
 
     def __init__(
@@ -32,12 +38,21 @@ class XAT(Regularizer):
         weight: float = 0.5,
         *,
         smoothness: float = 0.0,
+        remember: Sequence[int] | None = None,
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
     ) -> None:
+        family = Mask(scale, sparsity, smoothness)
+        if remember is not None:
+            if not isinstance(mask, SteepestMask):
+                raise ValueError(
+                    f"remember goes with masks.Steepest(keep), got {type(mask).__name__}; "
+                    "masks.Table remembers by itself"
+                )
+            mask = Remembered.of(family, mask.radius, remember)
         super().__init__(
-            Mask(scale, sparsity, smoothness),
+            family,
             mask,
             CrossEntropy(),
             weight,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unshaken import checks, draws
-from unshaken.adversaries import PowerIteration, Random, SteepestStep, TopEigenvector
+from unshaken.adversaries import PowerIteration, Random, Remembered, SteepestStep, TopEigenvector
 from unshaken.adversaries.base import Adversary, Problem
 from unshaken.adversaries.learned import Learned, Tabulated
 from unshaken.autograd import per_example
@@ -38,6 +38,9 @@ def stack_adversaries(
     radii = [each.radius for each in adversaries]
     if len({_without_radius(each, perturbation) for each in adversaries}) > 1:
         return None
+    memories = [each for each in adversaries if isinstance(each, Remembered)]
+    if memories:
+        return StackedMemory(memories)
     if list(first.parameters()):
         return _stack_players(adversaries)
     result = copy.deepcopy(first)
@@ -116,6 +119,19 @@ class RandomOfSizes(OfSizes):
     random = True
 
 
+class StackedMemory(Remembered):
+    """Memories, one below the other: each group of rows looks into its own."""
+
+    def __init__(self, memories: Sequence[Remembered]) -> None:
+        first = memories[0]
+        super().__init__(first.radius, 1, first.table.shape[1:])
+        self.table = torch.cat([each.table for each in memories])
+        self.each = len(first.table)
+
+    def _index(self, problem: Problem) -> Tensor:
+        return _among(problem, self.each).to(self.table.device)
+
+
 class StackedTable(Tabulated):
     """Mask tables, one below the other: each group of rows looks into its own."""
 
@@ -127,8 +143,13 @@ class StackedTable(Tabulated):
         self.each, self.examples = first.examples, len(self.table)
 
     def log_alpha(self, problem: Problem) -> Tensor:
-        index = checks.indices(problem.clean.index, len(problem.x), self.each)
-        above = torch.arange(draws.groups(), device=index.device) * self.each
         clean = copy.copy(problem.clean)
-        clean.index = index + draws.to_rows(above, len(index))
+        clean.index = _among(problem, self.each)
         return super().log_alpha(replace(problem, clean=clean))
+
+
+def _among(problem: Problem, each: int) -> Tensor:
+    """The batch's indices among the rows of all groups, ``each`` for one."""
+    index = checks.indices(problem.clean.index, len(problem.x), each)
+    above = torch.arange(draws.groups(), device=index.device) * each
+    return index + draws.to_rows(above, len(index))

@@ -11,7 +11,13 @@ from unshaken.adversaries.learned import Learned
 from unshaken.models import stack, unstack
 from unshaken.objective import Objective
 from unshaken.regularizer import Regularizer, Term
-from unshaken.stacking.adversaries import StackedTable, described, plain, stack_adversaries
+from unshaken.stacking.adversaries import (
+    StackedMemory,
+    StackedTable,
+    described,
+    plain,
+    stack_adversaries,
+)
 from unshaken.stacking.alarm import StackedAlarm
 
 
@@ -60,7 +66,7 @@ def unstack_objectives(stacked: Objective, objectives: Sequence[Objective]) -> N
     for term, *column in zip(_terms(stacked), *map(_terms, objectives), strict=True):
         player = term.adversary if isinstance(term, Regularizer) else None
         theirs = [each.adversary for each in column if isinstance(each, Regularizer)]
-        if isinstance(player, StackedTable):
+        if isinstance(player, StackedTable | StackedMemory):
             for table, rows in zip(theirs, player.table.detach().chunk(len(theirs)), strict=True):
                 table.load_state_dict({"table": rows})
         elif isinstance(player, Learned):
