@@ -1,9 +1,9 @@
-"""Put the stored results into README.md and docs/results.md and draw the README's picture.
+"""Put the stored results into README.md and docs/ and draw the README's picture.
 
 Nothing is typed by hand.
 
 python benchmarks/show_results.py            # from benchmarks/results/NAME/summary.json
-python benchmarks/show_results.py --check    # only say whether README.md is up to date
+python benchmarks/show_results.py --check    # only say whether the pages are up to date
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ from unshaken import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
-BLOCK = re.compile(r"(<!-- results: ([a-z0-9 -]+) -->\n).*?(<!-- end of results -->)", re.S)
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "performance.md")
+BLOCK = re.compile(r"(<!-- (\w+): ([a-z0-9_ -]+) -->\n).*?(<!-- end of \2 -->)", re.S)
+
+
+def stored(*names: str) -> dict[str, Any]:
+    """A stored result."""
+    found: dict[str, Any] = json.loads(RESULTS.joinpath(*names).read_text("utf-8"))
+    return found
 
 
 def summary(name: str) -> dict[str, Any]:
     """A stored comparison."""
-    found: dict[str, Any] = json.loads((RESULTS / name / "summary.json").read_text("utf-8"))
-    return found
+    return stored(name, "summary.json")
 
 
 def pm(mean: float | None, error: float | None, sign: str = "") -> str:
@@ -38,7 +43,48 @@ def pm(mean: float | None, error: float | None, sign: str = "") -> str:
 
 def table(name: str) -> str:
     """One comparison as a Markdown table with the line that says how it was made."""
-    found = summary(name)
+    return compared(summary(name))
+
+
+def remembered(name: str) -> str:
+    """One comparison of remembered adversaries with fresh ones."""
+    return compared(stored("remembered.json")[name])
+
+
+def costs(name: str) -> str:
+    """What a step of each method costs on one network."""
+    found = stored(f"bench-{name}.json")
+    setting, where = found["setting"], found["environment"]
+    lines = [
+        f"**{setting['model']}**, batch {setting['batch_size']}",
+        "",
+        "| method | time | quartiles | textbook | least | memory | textbook | units |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        own, other, least = row["library"], row["textbook"], row["least"]
+        cells = [
+            row["method"],
+            f"{own['ratio']['median']:.2f}",
+            f"{own['ratio']['low']:.2f}-{own['ratio']['high']:.2f}",
+            f"{other['ratio']['median']:.2f}" if other else "",
+            f"{least['ratio']:.2f}" if least else "",
+            f"{own['memory']:.2f}",
+            f"{other['memory']:.2f}" if other else "",
+            f"{own['passes']:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"{found['clock']} and memory ÷ the plain step, {found['rounds']} interleaved rounds; "
+        f"{where['processor']}, {where['threads']} thread, torch {where['torch']}, commit "
+        f"{where['commit']}.",
+    ]
+    return "\n".join(lines)
+
+
+def compared(found: dict[str, Any]) -> str:
+    """A comparison's summary as a table."""
     rows = sorted(found["rows"], key=lambda row: row["error_mean"])
     labels = found["data"]["labels"]
     title = found["data"]["name"] + (f", {labels} labels" if labels else "")
@@ -69,8 +115,9 @@ def filled(text: str) -> str:
     """README with its results replaced by the stored ones."""
 
     def block(match: re.Match[str]) -> str:
-        tables = "\n\n".join(table(name) for name in match[2].split())
-        return f"{match[1]}\n{tables}\n\n{match[3]}"
+        make = {"results": table, "costs": costs, "remembered": remembered}[match[2]]
+        tables = "\n\n".join(make(name) for name in match[3].split())
+        return f"{match[1]}\n{tables}\n\n{match[4]}"
 
     return BLOCK.sub(block, text)
 
