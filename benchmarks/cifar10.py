@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from unshaken import MVAT, Objective, fields
+from unshaken.benchmark.papers import REPORTED
 from unshaken.comparison.compare import compare, summarize
 from unshaken.comparison.environment import environment
 from unshaken.comparison.folder import read_record, write_json
@@ -46,15 +47,7 @@ METHODS = (
     "mat",
     "mvat",
 )
-PAPER = {
-    "baseline": 27.23,
-    "at-l2": 55.48,
-    "vat": 59.95,
-    "vmt-shift": 37.55,
-    "vmt-rotation": 37.57,
-    "vmt-scale": 37.59,
-    "vmt-all": 37.68,
-}
+PAPER = REPORTED["conv_small"].seconds
 """Seconds per epoch in the paper's Table 3."""
 
 FINE = {"weight": (0.3, 1.0, 3.0)}

@@ -40,7 +40,7 @@ def call(*words: str) -> None:
         raise SystemExit(code)
 
 
-def chosen(case: str, method: str, folder: Path) -> dict[str, float]:
+def chosen(case: str, method: str, folder: Path) -> dict[str, dict[str, float]]:
     """The settings of a method that were best on held-out examples."""
     out = folder / case / method
     space = ["--space.radius", RADII[method]]
@@ -55,10 +55,10 @@ def main() -> None:
     result: dict[str, Any] = {}
     for case in CASES:
         settings = {method: chosen(case, method, folder) for method in RADII}
-        words = []
-        for method, found in settings.items():
-            for name, value in found.items():
-                words += [f"--settings.{name if '.' in name else f'{method}.{name}'}", str(value)]
+        words: list[str] = []
+        for found in settings.values():
+            for part, values in found.items():
+                words += [f"--settings.{part}.{name}={value}" for name, value in values.items()]
         out = folder / case / "compared"
         methods = ["--methods", ",".join(["baseline", *RADII]), "--seeds", SEEDS[case]]
         call("compare", *CASES[case], *methods, *words, "--jobs", "1", "--out", str(out))

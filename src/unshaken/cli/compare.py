@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from unshaken.cli.chosen import check_method, protocol_of, settings_of
+from unshaken.cli.runs import side_by_side, tell_lost
 
 
 def compare(
@@ -104,7 +104,7 @@ def compare(
             numbers,
             Path(out),
             settings=settings_of(chosen, settings),
-            jobs=jobs or _jobs(threads),
+            jobs=side_by_side(jobs, threads),
             threads=threads,
             engine=engine,
             stack=stack,
@@ -113,21 +113,5 @@ def compare(
         )
     print_table(result.summary)
     print(f"report: {Path(out) / 'report.html'}")
-    for outcome in result.lost[:1]:
-        if outcome.defect:
-            print(outcome.defect, file=sys.stderr)
-    if result.lost:
-        runs = "1 run" if len(result.lost) == 1 else f"{len(result.lost)} runs"
-        print(
-            f"unshaken: error: {runs} gave no result; the same command tries again",
-            file=sys.stderr,
-        )
+    tell_lost(result.lost)
     return 1 if result.lost else 0
-
-
-def _jobs(threads: int) -> int:
-    import joblib
-    import torch
-
-    # joblib's count knows the limits of a container, which the number of cores does not.
-    return 1 if torch.cuda.is_available() else max(1, joblib.cpu_count() // threads)

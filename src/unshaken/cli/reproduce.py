@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unshaken.cli.chosen import check_known
+from unshaken.cli.runs import side_by_side
 from unshaken.cli.values import Mistake
 
 
@@ -73,7 +74,7 @@ def reproduce(
             scale,
             seeds or [*range(count)],
             folder,
-            jobs=jobs or _jobs(threads),
+            jobs=side_by_side(jobs, threads),
             threads=threads,
             engine=engine,
             finished=live.finished,
@@ -114,11 +115,3 @@ def _print(summary: Mapping[str, Any]) -> None:
         print(said)
     for said in summary["departures"]:
         print(f"- {said}")
-
-
-def _jobs(threads: int) -> int:
-    import joblib
-    import torch
-
-    # joblib's count knows the limits of a container, which the number of cores does not.
-    return 1 if torch.cuda.is_available() else max(1, joblib.cpu_count() // threads)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unshaken.cli.chosen import check_known, check_method, protocol_of, settings_of
+from unshaken.cli.runs import side_by_side, tell_lost
 from unshaken.cli.values import Mistake
 
 _FIFTH = 5
@@ -132,7 +133,7 @@ def tune(
         fixed,
         prune=not finish_all,
     )
-    workers = jobs or _jobs(threads)
+    workers = side_by_side(jobs, threads)
     with Live(quiet=quiet) as live:
         found = search_for(
             plan,
@@ -145,15 +146,7 @@ def tune(
         )
     summary = summarize(found, folder, workers, threads, options)
     _print(summary, folder)
-    for outcome in found.lost[:1]:
-        if outcome.defect:
-            print(outcome.defect, file=sys.stderr)
-    if found.lost:
-        runs = "1 run" if len(found.lost) == 1 else f"{len(found.lost)} runs"
-        print(
-            f"unshaken: error: {runs} gave no result; the same command tries again",
-            file=sys.stderr,
-        )
+    tell_lost(found.lost)
     return 1 if found.lost or summary["best"] is None else 0
 
 
@@ -176,11 +169,3 @@ def _print(summary: Mapping[str, Any], folder: Path) -> None:
     print(f"report: {folder / 'report.html'}")
     for edge in summary["edges"]:
         print(f"unshaken: {said_of(edge)}", file=sys.stderr)
-
-
-def _jobs(threads: int) -> int:
-    import joblib
-    import torch
-
-    # joblib's count knows the limits of a container, which the number of cores does not.
-    return 1 if torch.cuda.is_available() else max(1, joblib.cpu_count() // threads)
