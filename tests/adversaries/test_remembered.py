@@ -91,8 +91,7 @@ def test_what_was_not_seen_is_random_and_of_full_size():
     assert not term.adversary.table.any()
 
 
-def test_a_vanishing_gradient_keeps_what_was_known():
-    term = METHODS["at-l2"]().double()
+def test_a_vanishing_gradient_keeps_what_was_known(term):
     model, x, y = setting()
     term(model, x, y, index=INDEX).backward()
     before = term.adversary.table.clone()
@@ -101,6 +100,29 @@ def test_a_vanishing_gradient_keeps_what_was_known():
         p.data.zero_()
     term(model, x, y, index=INDEX).backward()
     assert torch.equal(term.adversary.table, before)
+
+
+@pytest.mark.parametrize("factor", [math.inf, math.nan])
+def test_an_overflowing_gradient_keeps_what_was_known(term, factor):
+    """As a gradient scaler sends back whose factor is still too large."""
+    model, x, y = setting()
+    term(model, x, y, index=INDEX).backward()
+    before = term.adversary.table.clone()
+    (factor * term(model, x, y, index=INDEX)).backward()
+    assert torch.equal(term.adversary.table, before)
+
+
+def test_an_example_that_comes_twice_keeps_the_later_row(term):
+    model, x, y = setting()
+    index = torch.tensor([7, 2, 7, 2])
+    torch.manual_seed(1)
+    a = term.worst(model, x, y, index=index).parameters.requires_grad_()
+    torch.manual_seed(1)
+    term(model, x, y, index=index).backward()
+    (s,) = torch.autograd.grad(F.cross_entropy(model(term.perturbation(x, a)), y), a)
+    expected = term.perturbation.steepest(x, s, term.adversary.radius)
+    assert not torch.equal(expected[0], expected[2])
+    torch.testing.assert_close(term.adversary.table[[7, 2]], expected[2:])
 
 
 def test_it_is_the_same_after_loading():

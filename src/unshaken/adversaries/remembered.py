@@ -112,8 +112,22 @@ class Remembered(Adversary):
         gradient: Tensor,
     ) -> None:
         with torch.no_grad():
+            slopes = flat(gradient.detach())
+            # Zero tells nothing, and what a gradient scaler overflowed with would stay for good.
+            telling = slopes.isfinite().all(1) & slopes.any(1)
             found = perturbation.steepest(x, gradient.detach(), self.radius)
+            found = torch.where(per_example(telling, found), found, 0)
             index, found = gather(index), gather(found)
-            # Where the gradient vanished the old one stays.
+            found = found[_last(index)]
             moved = per_example(flat(found).any(1), found)
             self.table[index] = torch.where(moved, found.to(self.table.dtype), self.table[index])
+
+
+def _last(index: Tensor) -> Tensor:
+    """The last position at which each entry's value stands.
+
+    An example that comes twice in a batch then writes one row twice: which write wins would be
+    undefined on an accelerator.
+    """
+    places = torch.arange(len(index), device=index.device)
+    return torch.where(index.unsqueeze(1) == index, places, -1).amax(1)
