@@ -31,7 +31,8 @@ class Remembered(Adversary):
         radius: size of the perturbation; for a mask the share of entries erased.
         examples: number of training examples; calls need ``index=``, the rows of the batch.
         parameters: the shape of one example's a, which is ``perturbation.shape(x)[1:]``. The
-            memory taken is ``examples`` times that; checkpoints hold it.
+            memory taken is ``examples`` times that; checkpoints hold it, and
+            DistributedDataParallel sends it with the buffers in each step.
     """
 
     searches = False
