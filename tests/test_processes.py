@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
+import pytest
 import torch
 from torch import distributed, multiprocessing, nn
 
+import unshaken.objective
 from tests import networks
 from unshaken import AT, VAT, VMT, XVAT, EntropyMinimization, Objective, fields, masks
 
@@ -39,8 +41,9 @@ def slopes(module, rank):
     return [p.grad.clone() for p in module.parameters()]
 
 
-def work(rank, port_file, out):
+def work(rank, port_file, out, few):
     torch.set_num_threads(1)
+    unshaken.objective.FEW = few
     distributed.init_process_group(
         "gloo",
         init_method=f"file://{port_file}",
@@ -58,8 +61,9 @@ def work(rank, port_file, out):
         distributed.destroy_process_group()
 
 
-def test_two_processes_have_the_gradient_of_one(tmp_path):
-    multiprocessing.spawn(work, (str(tmp_path / "store"), str(tmp_path / "out")), nprocs=2)
+@pytest.mark.parametrize("few", [0, 1 << 16], ids=["taken", "left to the caller"])
+def test_two_processes_have_the_gradient_of_one(tmp_path, few):
+    multiprocessing.spawn(work, (str(tmp_path / "store"), str(tmp_path / "out"), few), nprocs=2)
     for name in NAMES:
         each = []
         for rank in (0, 1):
