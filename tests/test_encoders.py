@@ -1,12 +1,14 @@
 """Inputs that come from an encoder: it learns from the loss and from every term."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from tests import networks
-from tests.contracts import CONTRACTS, SEED, SHAPES
+from tests.contracts import CONTRACTS, SEED, SHAPES, supervised
 from unshaken import AT, VMT, Objective, Regularizer, fields
 
 SHAPE = SHAPES["image"]
@@ -18,17 +20,18 @@ def test_an_encoder_gets_the_same_from_an_objective_and_from_terms(name):
     encoder = nn.Conv2d(1, 2, 3, padding=1).double()
     model = networks.convolutional(2, 2).double()
     raw, y = networks.batch((1, 5, 7))
-    term = CONTRACTS[name].make(SHAPE).double()
+    made = CONTRACTS[name].make(SHAPE).double()
     index = torch.arange(4)
     found = []
     for joint in (True, False):
         encoder.zero_grad()
         x = encoder(raw)
+        term = copy.deepcopy(made)  # it may remember
         torch.manual_seed(SEED)
         if joint:
             loss = Objective(model, term)(x, y, index=index)
         else:
-            loss = F.cross_entropy(model(x), y)
+            loss = supervised([term], model, x, y)
             loss = loss + term(model, x, y if term.labeled else None, index=index)
         loss.backward()
         found.append([p.grad.clone() for p in encoder.parameters()])
