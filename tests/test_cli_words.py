@@ -107,6 +107,14 @@ def test_a_config_file_gives_options_that_words_win_over(tmp_path):
     assert found["settings"] == {"vat.radius": 3, "vat.weight": 0.1}
 
 
+@pytest.mark.parametrize(("word", "other"), [("epochs", "steps"), ("steps", "epochs")])
+def test_a_length_on_the_command_line_wins_over_another_in_the_file(tmp_path, word, other):
+    path = config(tmp_path, f"{other}: 7\nlabels: 20\n")
+    said = unshaken("train", "--config", path, f"--{word}", "3", "--print_config")
+    found = yaml.safe_load(said.out)
+    assert (said.code, found[word], found[other], found["labels"]) == (0, 3, None, 20)
+
+
 def test_an_empty_config_file_changes_nothing(tmp_path):
     assert parsed("--config", config(tmp_path, "")) == parsed()
 

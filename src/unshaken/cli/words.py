@@ -11,6 +11,9 @@ from unshaken.cli import values
 from unshaken.cli.config import ALSO, config_of
 from unshaken.cli.values import Mistake
 
+EITHER = (("--epochs", "--steps"), ("--steps", "--epochs"))
+"""Options that say the same in two ways: one on the command line wins over the other in a file."""
+
 
 def spelled(words: Sequence[str], kinds: Mapping[str, object]) -> list[str]:
     """The words as the parser wants them.
@@ -59,6 +62,10 @@ def spelled(words: Sequence[str], kinds: Mapping[str, object]) -> list[str]:
         option, _, key = name.partition(".")
         mappings.setdefault(option, {}).update(_mapping(option, {key: value} if key else value))
     result += [f"{name}={json.dumps(found)}" for name, found in mappings.items() if found]
+    said = {word.partition("=")[0] for word in result}
+    for option, other in EITHER:
+        if option in said:
+            configs.pop(other, None)
     if configs:
         plain = {name[2:].replace("-", "_"): value for name, value in configs.items()}
         result.insert(0, f"--config={json.dumps(plain, default=str)}")

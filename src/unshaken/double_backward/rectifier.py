@@ -1,4 +1,4 @@
-"""Piecewise linear activations, whose second derivative is no tensor of zeros but nothing."""
+"""Piecewise linear activations that keep one tensor and whose second derivative is nothing."""
 
 from __future__ import annotations
 

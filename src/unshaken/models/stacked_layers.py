@@ -45,12 +45,7 @@ class StackedLinear(nn.Module, Stacked):
         # (S, in, out): in this order the weights' gradient comes as it is stored.
         weights = torch.stack([layer.weight.detach().T for layer in layers])
         self.weight = nn.Parameter(weights.contiguous(), layers[0].weight.requires_grad)
-        biases = [layer.bias for layer in layers if layer.bias is not None]
-        self.bias = None
-        if biases:
-            # Of one axis, as an optimizer's rules for biases look for.
-            joined = torch.cat([bias.detach() for bias in biases])
-            self.bias = nn.Parameter(joined, biases[0].requires_grad)
+        self.bias = _joined(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(S·N, ..., in) -> (S·N, ..., out)``."""
@@ -91,11 +86,7 @@ class StackedConvolution(nn.Module, Stacked):
         self._convolve = _CONVOLVE[type(first)]
         weights = torch.cat([layer.weight.detach() for layer in layers])
         self.weight = nn.Parameter(weights, first.weight.requires_grad)
-        biases = [layer.bias for layer in layers if layer.bias is not None]
-        self.bias = None
-        if biases:
-            joined = torch.cat([bias.detach() for bias in biases])
-            self.bias = nn.Parameter(joined, biases[0].requires_grad)
+        self.bias = _joined(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(S·N, C, *size) -> (S·N, C', *size')``."""
@@ -186,3 +177,11 @@ def _side_by_side(x: Tensor, count: int) -> Tensor:
 def _one_below_another(x: Tensor, count: int) -> Tensor:
     """``(N, S·C, ...) -> (S·N, C, ...)``."""
     return x.unflatten(1, (count, -1)).transpose(0, 1).flatten(0, 1)
+
+
+def _joined(layers: Sequence[nn.Linear] | Sequence[Convolution]) -> nn.Parameter | None:
+    """The layers' biases as one of a single axis, as an optimizer's rules for biases look for."""
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    if not biases:
+        return None
+    return nn.Parameter(torch.cat([bias.detach() for bias in biases]), biases[0].requires_grad)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..data import Dataset, Pool, Split, Stream
 from .config import TrainingConfig
+from .meter import NonFinite, NonFiniteError
 
 __all__ = ["Batch", "Feed"]
 
@@ -94,6 +96,18 @@ class Feed:
         t = step * self._accumulate + micro
         unlabeled = None if self.unlabeled is None else self.unlabeled.batch(t)
         return self.labeled.batch(t), unlabeled
+
+    def failure(self, bad: NonFinite, checkpoint: Path | None = None) -> NonFiniteError:
+        """The error that names the batch whose loss was not finite."""
+        labeled, unlabeled = self.indices(bad.step, bad.micro)
+        return NonFiniteError(
+            "the loss became NaN or infinite",
+            step=bad.step,
+            terms=bad.terms,
+            labeled=tuple(labeled.tolist()),
+            unlabeled=() if unlabeled is None else tuple(unlabeled.tolist()),
+            checkpoint=checkpoint,
+        )
 
     def batch(self, step: int, micro: int = 0) -> Batch:
         """This process's share of batch ``micro`` of step ``step``."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from .feed import Feed, describe_data
 from .folder import RunFolder
 from .interruption import Interrupted, SignalWatch, StopEvaluation
 from .logs import Logger
-from .meter import Meter, NonFinite, NonFiniteError
+from .meter import Meter, NonFiniteError
 from .modes import evaluation_mode
 from .optimizers import Average, build_optimizer, learning_rates
 from .pace import Pace
@@ -145,7 +145,7 @@ class Run:
             evaluates = self._evaluates()
             stop, save, bad = around.pace.after_step(self.step, self._meter.settle, must=evaluates)
             if bad is not None:
-                self._stop(bad)
+                raise self._feed.failure(bad, self._kept)
             if not (evaluates or save or stop):
                 continue
             self.clock.pause()
@@ -187,7 +187,7 @@ class Run:
         bad = self._meter.add(step, micro, loss, self._running.report)
         # Several processes stop together, at the next agreement.
         if bad is not None and runtime.world_size == 1:
-            self._stop(bad)
+            raise self._feed.failure(bad, self._kept)
         times = self._config.accumulate
         runtime.backward(loss if times == 1 else loss / times)
 
@@ -249,17 +249,6 @@ class Run:
 
         self._kept = on_main(self._runtime, write)
         around.pace.saved(time.monotonic() - begin)
-
-    def _stop(self, bad: NonFinite) -> NoReturn:
-        labeled, unlabeled = self._feed.indices(bad.step, bad.micro)
-        raise NonFiniteError(
-            "the loss became NaN or infinite",
-            step=bad.step,
-            terms=bad.terms,
-            labeled=tuple(labeled.tolist()),
-            unlabeled=() if unlabeled is None else tuple(unlabeled.tolist()),
-            checkpoint=self._kept,
-        )
 
 
 def _channels_last(model: nn.Module) -> None:

@@ -21,7 +21,7 @@ from .feed import Feed
 from .interruption import Interrupted, SignalWatch, StopEvaluation
 from .loop import Result
 from .members import Member, Trained, alike, can_stack
-from .meter import Meter, NonFinite, NonFiniteError
+from .meter import Meter, NonFiniteError
 from .modes import evaluation_mode, modes_kept
 from .optimizers import Average, build_optimizer, learning_rates
 from .stacked_feed import StackedFeed
@@ -158,17 +158,7 @@ class _Stack:
             if self._failures[k] is None:
                 bad = meter.take(step, micro, {name: values[k] for name, values in report.items()})
                 if bad is not None:
-                    self._failures[k] = self._failure(k, bad)
-
-    def _failure(self, k: int, bad: NonFinite) -> NonFiniteError:
-        labeled, unlabeled = self._feeds[k].indices(bad.step, bad.micro)
-        return NonFiniteError(
-            "the loss became NaN or infinite",
-            step=bad.step,
-            terms=bad.terms,
-            labeled=tuple(labeled.tolist()),
-            unlabeled=() if unlabeled is None else tuple(unlabeled.tolist()),
-        )
+                    self._failures[k] = self._feeds[k].failure(bad)
 
     def _evaluate(self, step: int, lr: float) -> None:
         source = self._objective.model if self._average is None else self._average.model
