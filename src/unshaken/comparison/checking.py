@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from torch import nn
 from unshaken import data
 from unshaken.comparison.mistakes import is_mistake
 from unshaken.comparison.protocol import Protocol
-from unshaken.comparison.single import Settings, build_network
+from unshaken.comparison.single import Settings, build_network, shape_of
 from unshaken.data import Dataset
 from unshaken.data.paged import Paged
 from unshaken.methods import catalog
@@ -33,27 +34,33 @@ def check(
         raise ValueError(
             f"augment needs inputs (N, C, *size), got plain vectors of {dataset.channels} values"
         )
-    shape = catalog.Shape(dataset.channels, dataset.size, 1)
+    common: nn.Module | None = None
     found: dict[str, dict[str, dict[str, float]]] = {}
     for method in methods:
         catalog.require_fit(method, dataset.size)
         used = catalog.settings_for(method, {**protocol.methods, **settings})
+        own = catalog.has_own_network(used)
         with torch.random.fork_rng(devices=[]):
+            if own or common is None:
+                network = _network(protocol, used, dataset)
+                common = common if own else network
+            else:
+                network = common
+            shape = replace(shape_of(dataset), examples=1, network=network)
             try:
                 terms = catalog.build(method, shape, used)
             except (ValueError, TypeError) as error:
                 if not is_mistake(error):
                     raise
                 raise ValueError(f"settings of {method}: {error}") from error
-            if not found or "dropout" in used:
-                _check_network(protocol, used, dataset)
         for term in terms:
             term.check(dataset.x_train[:1])
         found[method] = used
     return found
 
 
-def _check_network(protocol: Protocol, settings: Settings, dataset: Dataset) -> None:
+def _network(protocol: Protocol, settings: Settings, dataset: Dataset) -> nn.Module:
+    """The network that methods with these settings train, tried on two examples."""
     name = protocol.network.get("name")
     try:
         model = build_network(protocol, settings, dataset)
@@ -78,10 +85,11 @@ def _check_network(protocol: Protocol, settings: Settings, dataset: Dataset) -> 
             f"{tuple(x.shape)}, got {got}"
         )
     if any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules()):
-        config = protocol.config(0)
+        config = protocol.config(0, settings)
         for size in ("batch_size", "unlabeled_batch_size"):
             if getattr(config, size) == 1:
                 raise ValueError(f"{size} must be at least 2 for a network with batch norm, got 1")
+    return model
 
 
 def identity(dataset: Dataset, name: str) -> str:

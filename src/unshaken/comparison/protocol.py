@@ -14,6 +14,7 @@ import yaml
 
 from unshaken import data
 from unshaken.data import Augmentation, Dataset, Split, split
+from unshaken.methods import catalog
 from unshaken.training import TrainingConfig
 
 VERSION = 3
@@ -53,9 +54,12 @@ class Protocol:
     note: str = ""
     fold: int = 0
 
-    def config(self, seed: int) -> TrainingConfig:
-        """The training settings of one run."""
-        return TrainingConfig.from_dict({**self.training, "seed": seed})
+    def config(
+        self, seed: int, settings: Mapping[str, Mapping[str, float]] | None = None
+    ) -> TrainingConfig:
+        """The training settings of one run; ``settings`` of the method's parts may change some."""
+        changes = catalog.training_changes(settings or {})
+        return TrainingConfig.from_dict({**self.training, **changes, "seed": seed})
 
     def split(self, dataset: Dataset, seed: int) -> Split:
         """Which examples of the data are labeled, unlabeled and held out."""
@@ -77,7 +81,7 @@ class Protocol:
             settings: every setting of each of its parts.
             data: what identifies the data's content; the name unless given.
         """
-        training = {k: v for k, v in self.config(0).to_dict().items() if k not in _FREE}
+        training = {k: v for k, v in self.config(0, settings).to_dict().items() if k not in _FREE}
         if not training["compile"]:
             del training["compile"]  # runs from before it was there are still what they were
         described = {

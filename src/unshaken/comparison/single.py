@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,25 +76,31 @@ def prepare(
     dataset = (load or Loader())(protocol, seed)
     chosen = protocol.split(dataset, seed)
     used = catalog.settings_for(method, {**protocol.methods, **settings})
-    shape = catalog.Shape(dataset.channels, dataset.size, len(dataset.x_all))
+    shape = shape_of(dataset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_network(protocol, used, dataset)
-        terms = catalog.build(method, shape, used)
+        terms = catalog.build(method, replace(shape, network=model), used)
     return Prepared(Objective(model, *terms), dataset, chosen, used)
 
 
 def build_network(protocol: Protocol, settings: Settings, dataset: Dataset) -> nn.Module:
-    """The protocol's network for the data, with dropout where the method is dropout."""
-    options = dict(protocol.network)
-    if "dropout" in settings:
-        options["dropout"] = settings["dropout"]["rate"]
-    return models.build(
+    """The protocol's network for the data, as the methods of these settings need it."""
+    options = {**protocol.network, **catalog.network_options(settings)}
+    network = models.build(
         options.pop("name"),
         channels=dataset.channels,
         size=dataset.size,
         classes=dataset.classes,
         **options,
+    )
+    return catalog.adapt(network, shape_of(dataset), settings)
+
+
+def shape_of(dataset: Dataset) -> catalog.Shape:
+    """What methods must know of the data."""
+    return catalog.Shape(
+        dataset.channels, dataset.size, len(dataset.x_all), classes=dataset.classes
     )
 
 
@@ -153,7 +159,7 @@ def run(
             prepared.objective,
             prepared.dataset,
             prepared.chosen,
-            protocol.config(seed),
+            protocol.config(seed, prepared.settings),
             out=out,
             resume=resume,
             evaluate=measure,

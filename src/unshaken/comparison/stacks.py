@@ -23,6 +23,7 @@ from unshaken.comparison.single import (
     evaluation,
     few_threads,
     prepare,
+    shape_of,
 )
 from unshaken.data import Dataset
 from unshaken.data.paged import Paged
@@ -62,7 +63,12 @@ def suits(
         count: how many seeds.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if count < 2 or several or torch.cuda.is_available() or not can_stack(protocol.config(0)):
+    if (
+        count < 2
+        or several
+        or torch.cuda.is_available()
+        or not can_stack(protocol.config(0, settings))
+    ):
         return False
     x = dataset.x_all
     if isinstance(x, Paged) or count * x.nbytes > MEMORY:
@@ -71,7 +77,7 @@ def suits(
         model = build_network(protocol, settings, dataset)
         if sum(p.numel() for p in model.parameters()) > LARGEST:
             return False
-        shape = catalog.Shape(dataset.channels, dataset.size, 1)
+        shape = replace(shape_of(dataset), examples=1, network=model)
         objective = Objective(model, *catalog.build(method, shape, settings))
     return stack_objectives([objective]) is not None
 
@@ -104,7 +110,7 @@ def run_stack(
     """
     load = load or Loader()
     every = [prepare(protocol, method, seed, settings, load) for settings, seed in runs]
-    configs = [protocol.config(seed) for _, seed in runs]
+    configs = [protocol.config(seed, p.settings) for p, (_, seed) in zip(every, runs, strict=True)]
     measures = [evaluation(prepared, protocol.judge) for prepared in every]
     boundary = watch_boundary(measures[0], method, every[0], pictures)
     members = [

@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
 
 from unshaken import masks
 from unshaken.methods.at import AT
@@ -44,11 +47,21 @@ class Range:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a method must know of the data: channels, spatial size, and number of inputs."""
+    """What a method must know of the data and of the network it trains.
+
+    Attributes:
+        channels: channels of the inputs.
+        size: their spatial axes.
+        examples: number of all training inputs.
+        classes: number of classes; 0 where nothing is to be trained.
+        network: the network, for methods that look at its layers or copy it.
+    """
 
     channels: int
     size: tuple[int, ...]
     examples: int
+    classes: int = 0
+    network: nn.Module | None = field(default=None, compare=False, repr=False)
 
     @property
     def inputs(self) -> tuple[int, ...]:
@@ -71,6 +84,9 @@ class Method:
         settings: the settings it takes, with defaults.
         axes: how many spatial axes it needs at least.
         ranges: where each setting is looked for; :data:`RANGES` unless given here.
+        options: what it asks of the network's builder, as dropout does.
+        adapt: makes the network that it trains from the common one; None takes that one.
+        training: what it changes in the common training settings.
     """
 
     summary: str
@@ -78,6 +94,9 @@ class Method:
     settings: Settings = field(default_factory=dict)
     axes: int = 0
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    options: Callable[[Settings], Mapping[str, Any]] = lambda settings: {}
+    adapt: Callable[[nn.Module, Shape, Settings], nn.Module] | None = None
+    training: Callable[[Settings], Mapping[str, Any]] = lambda settings: {}
 
     def range_of(self, setting: str) -> Range:
         """Where a setting is looked for."""
@@ -125,7 +144,12 @@ _MASK = {"sparsity": 1.0, "scale": 1.0}
 
 CATALOG: Mapping[str, Method] = {
     "baseline": Method("plain training", lambda shape, s: []),
-    "dropout": Method("dropout in the network", lambda shape, s: [], {"rate": 0.2}),
+    "dropout": Method(
+        "dropout in the network",
+        lambda shape, s: [],
+        {"rate": 0.2},
+        options=lambda s: {"dropout": s["rate"]},
+    ),
     "random": Method(
         "random noise as large as VAT's (control)",
         _random("random"),
@@ -287,6 +311,40 @@ def settings_for(name: str, given: Mapping[str, Settings]) -> dict[str, dict[str
                 )
         result[part] = {key: float(extra.get(key, default)) for key, default in known.items()}
     return result
+
+
+def network_options(settings: Mapping[str, Settings]) -> dict[str, Any]:
+    """What the methods ask of the network's builder, with the settings of each."""
+    return _joined(settings, lambda method: method.options)
+
+
+def training_changes(settings: Mapping[str, Settings]) -> dict[str, Any]:
+    """What the methods change in the common training settings, with the settings of each."""
+    return _joined(settings, lambda method: method.training)
+
+
+def _joined(
+    settings: Mapping[str, Settings],
+    of: Callable[[Method], Callable[[Settings], Mapping[str, Any]]],
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for part, values in settings.items():
+        result |= of(CATALOG[part])(values)
+    return result
+
+
+def adapt(network: nn.Module, shape: Shape, settings: Mapping[str, Settings]) -> nn.Module:
+    """The network that the methods train, made from the common one."""
+    for part, values in settings.items():
+        change = CATALOG[part].adapt
+        network = network if change is None else change(network, shape, values)
+    return network
+
+
+def has_own_network(settings: Mapping[str, Settings]) -> bool:
+    """Whether a method trains another network than the common one."""
+    adapted = any(CATALOG[part].adapt is not None for part in settings)
+    return adapted or bool(network_options(settings))
 
 
 def build(name: str, shape: Shape, settings: Mapping[str, Settings]) -> list[Term]:
