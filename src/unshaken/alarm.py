@@ -75,8 +75,12 @@ class Alarm:
         self.calls += 1
         if self.calls - self.calls_at_epoch >= CALLS_IN_AN_EPOCH:
             self.end_epoch()
-        period = EARLY_PERIOD if self.calls <= EARLY_CALLS else PERIOD
-        return self.calls % period == period - 1
+        return _is_probed(self.calls)
+
+    @property
+    def next_is_due(self) -> bool:
+        """Whether the call after this one should be probed."""
+        return _is_probed(self.calls + 1)
 
     def probe(self, name: str, term: Regularizer, clean: CleanPass) -> None:
         """Compare the term's adversary with a random perturbation on this batch."""
@@ -187,3 +191,8 @@ class Alarm:
     def warn(self, sentence: str) -> None:
         """Say it."""
         warnings.warn(sentence, AlarmWarning, stacklevel=3)
+
+
+def _is_probed(call: int) -> bool:
+    period = EARLY_PERIOD if call <= EARLY_CALLS else PERIOD
+    return call % period == period - 1

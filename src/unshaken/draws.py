@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unshaken import tape
+
 
 @dataclass(frozen=True)
 class Generators:
@@ -53,6 +55,11 @@ class Shares:
 
 
 _SHARES: ContextVar[Shares | None] = ContextVar("shares", default=None)
+
+
+def _shares() -> Shares | None:
+    # Compiled code is handed its numbers and knows one process and one group only.
+    return None if torch.compiler.is_compiling() else _SHARES.get()
 
 
 @contextmanager
@@ -94,13 +101,19 @@ def _inside(shares: Shares) -> Iterator[None]:
 
 def generator() -> Generators | None:
     """The generators that draws come from, or None for the global one."""
-    shares = _SHARES.get()
+    shares = _shares()
     return None if shares is None else shares.generators
+
+
+def processes() -> int:
+    """How many processes share a batch; 1 outside :func:`shared`."""
+    shares = _shares()
+    return 1 if shares is None else shares.processes
 
 
 def groups() -> int:
     """How many equal groups of rows a batch consists of; 1 outside :func:`grouped`."""
-    shares = _SHARES.get()
+    shares = _shares()
     return 1 if shares is None else len(shares.generators.drawing)
 
 
@@ -118,12 +131,12 @@ def to_rows(values: Tensor, rows: int) -> Tensor:
 
 def normal(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Standard normal numbers; ``shape[0]`` counts this process's examples."""
-    return _rows(torch.randn, shape, dtype, device)
+    return tape.answer(_normal, shape, dtype, device)
 
 
 def uniform(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Uniform numbers in [0, 1); ``shape[0]`` counts this process's examples."""
-    return _rows(torch.rand, shape, dtype, device)
+    return tape.answer(_uniform, shape, dtype, device)
 
 
 def common(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -132,12 +145,7 @@ def common(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     Returns:
         ``(groups, count)``.
     """
-    found = generator()
-    if found is None:
-        return torch.rand(1, count, dtype=dtype, device=device)
-    return torch.stack(
-        [torch.rand(count, generator=g, dtype=dtype, device=device) for g in found.drawing]
-    )
+    return tape.answer(_common, (count,), dtype, device)
 
 
 def bernoulli(share: float, like: Tensor) -> Tensor:
@@ -159,7 +167,7 @@ def mean_over_processes(mean: Tensor) -> Tensor:
     DistributedDataParallel averages the gradients of the processes, which makes their sum that
     of the whole batch's mean. Outside :func:`shared` it is ``mean`` itself.
     """
-    shares = _SHARES.get()
+    shares = _shares()
     if shares is None or shares.processes == 1:
         return mean
     whole = mean.detach().clone()
@@ -169,7 +177,7 @@ def mean_over_processes(mean: Tensor) -> Tensor:
 
 def gatherer() -> Callable[[Tensor], Tensor]:
     """Makes the whole batch's rows of this process's, also when called after :func:`shared`."""
-    shares = _SHARES.get()
+    shares = _shares()
     if shares is None or shares.processes == 1:
         return lambda rows: rows
     count = shares.processes
@@ -182,10 +190,27 @@ def gatherer() -> Callable[[Tensor], Tensor]:
     return gather
 
 
+def _normal(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _rows(torch.randn, shape, dtype, device)
+
+
+def _uniform(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _rows(torch.rand, shape, dtype, device)
+
+
+def _common(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    found = generator()
+    if found is None:
+        return torch.rand(1, *shape, dtype=dtype, device=device)
+    return torch.stack(
+        [torch.rand(shape, generator=g, dtype=dtype, device=device) for g in found.drawing]
+    )
+
+
 def _rows(
     draw: Callable[..., Tensor], shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    shares = _SHARES.get()
+    shares = _shares()
     if shares is None:
         return draw(shape, dtype=dtype, device=device)
     drawing = shares.generators.drawing

@@ -92,8 +92,17 @@ class Taken(Sum):
             self._found[k], self._ours[k] = added, added.layout == torch.strided
 
     def loss(self) -> Tensor:
-        total = self._zero if self._total is None else self._total
-        return hand_out(total, self._leaves, self._found)
+        return hand_out(self.total, self._leaves, self._found)
+
+    @property
+    def total(self) -> Tensor:
+        """The sum as a constant."""
+        return self._zero if self._total is None else self._total
+
+    @property
+    def gradients(self) -> list[Tensor | None]:
+        """The sum's gradient in each leaf, None in one that it does not depend on."""
+        return self._found
 
 
 class _HandOut(torch.autograd.Function):

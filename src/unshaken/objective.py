@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from unshaken import checks, draws
+from unshaken import checks
 from unshaken.adversaries.base import Penalty
 from unshaken.adversaries.learned import MaskPlayer
 from unshaken.alarm import Alarm
@@ -17,24 +16,15 @@ from unshaken.autograd import BATCH_NORM_POLICIES
 from unshaken.divergences import CrossEntropy, Divergence, Function
 from unshaken.gradients import Deferred, Sum, Taken
 from unshaken.passes import CleanPass
-from unshaken.regularizer import Found, Regularizer, Term
+from unshaken.regularizer import Regularizer, Term
+from unshaken.step import Acting, Batch, Step, Watch, supervised_means, total_of
+
+if TYPE_CHECKING:
+    from unshaken.whole_step import WholeStep
 
 FEW = 1 << 16
 """Parameters, and inputs of a batch, up to which memory is no matter and a second call of autograd
 costs more than a pass over the network."""
-
-
-@dataclass(frozen=True)
-class _Acting:
-    """A term whose turn it is, with its weight in this call."""
-
-    name: str
-    term: Term
-    weight: float
-
-    @property
-    def takes_cross_entropy(self) -> bool:
-        return isinstance(self.term, Regularizer) and type(self.term.divergence) is CrossEntropy
 
 
 class Objective(nn.Module):
@@ -102,6 +92,7 @@ class Objective(nn.Module):
         self.batch_norm = checks.choice(batch_norm, "batch_norm", BATCH_NORM_POLICIES)
         self.alarm = Alarm() if alarm else None
         self.take_gradients = take_gradients
+        self._whole_step: WholeStep | None = None
         self.report: dict[str, Tensor] = {}
         """The last call's loss and weighted terms by name, detached scalars; one number for each
         group of rows inside :func:`unshaken.draws.grouped`."""
@@ -132,60 +123,55 @@ class Objective(nn.Module):
             ValueError, TypeError: on missing or wrong labels, shapes, indices or values.
         """
         checks.inputs(x)
-        if not self.regularizers:
+        if not self.regularizers and self._whole_step is None:
             return self._plain(x, y)
         if unlabeled is not None:
             checks.inputs(unlabeled, "unlabeled")
+        batch = Batch(x, y, unlabeled, index, labeled_index)
         acting = self._acting()
-        own = [a for a in acting if a.term.labeled or unlabeled is None]
-        others = [a for a in acting if not (a.term.labeled or unlabeled is None)]
         for part in acting:
-            part.term.check(x if part in own or unlabeled is None else unlabeled)
-        clean = free = CleanPass(
-            self.model,
-            x,
-            y,
-            index=index if unlabeled is None else labeled_index,
-            policy=self.batch_norm,
-        )
-        if unlabeled is not None:
-            free = CleanPass(self.model, unlabeled, index=index, policy=self.batch_norm)
-        total = self._sum(clean, free)
-        loss = None
-        if not any(a.term.replaces for a in own):
-            needs = {a.term.needs for a in own}
-            clean.run_live(
-                track_input=bool(needs & {"input", "input-graph", "linearization"}),
-                twice="input-graph" in needs,
-            )
-            loss = self._supervised(clean)
-        report = {"loss": x.new_zeros(())} | dict.fromkeys(self.names, x.new_zeros(()))
-        report |= self._add(total, clean, own, loss)
-        if others:
-            needs = {a.term.needs for a in others}
-            if "logits" in needs:
-                free.attach(track_input="linearization" in needs)
-            labeled = report["loss"]
-            report |= self._add(total, free, others, None)
-            report["loss"] = labeled + report["loss"]
+            part.term.check(x if part.term.labeled or unlabeled is None else unlabeled)
+        loss = self._compiled(acting, batch)
+        if loss is not None:
+            return loss
+        total = self._sum(batch)
+        step = self.step(self._watch if self._watching() else None)
+        clean, free, report = step.add_all(total, acting, batch)
         if self._watching() and self.alarm is not None and self.alarm.due():
             for part in acting:
                 if isinstance(part.term, Regularizer):
-                    self.alarm.probe(part.name, part.term, clean if part in own else free)
+                    own = part.term.labeled or unlabeled is None
+                    self.alarm.probe(part.name, part.term, clean if own else free)
         result = total.loss()
         if not acting and not result.requires_grad:
             result.requires_grad_()  # no term's turn, and no labels: going backward does nothing
         self.report = report
         return result
 
+    def compile(self, **options: Any) -> None:
+        """Run whole training steps as compiled code from now on.
+
+        Passes, searches, terms and the gradients in the parameters become one graph, for each
+        shape of batch and choice of terms; small networks gain most, as their time goes into the
+        calls between the layers. Numbers are those of the plain step but for rounding. The first
+        call of a shape takes seconds to minutes. What cannot be compiled runs as it is, with a
+        :class:`~unshaken.whole_step.WholeStepWarning` that says why: networks that draw random
+        numbers of their own (dropout), several processes, code that torch.compile cannot trace.
+
+        Args:
+            options: of :func:`torch.compile`, as ``mode="max-autotune"``.
+        """
+        from unshaken.whole_step import WholeStep
+
+        self._whole_step = WholeStep(**options)
+
     def _plain(self, x: Tensor, y: Tensor | None) -> Tensor:
         """The supervised loss alone, at the cost of a hand-written step."""
         if y is None:
             raise ValueError("y must hold labels where there are no regularizers, got y=None")
-        logits = self.model(x)
-        means = self._means(logits, self.criterion.target(logits, y))
+        means = supervised_means(self.criterion, self.model(x), y)
         self.report = {"loss": means.detach()}
-        return _total(means)
+        return total_of(means)
 
     def parameter_groups(self, lr: float, **options: Any) -> list[dict[str, Any]]:
         """Groups for an optimizer: the model at ``lr``, each mask player at its own rate.
@@ -211,108 +197,59 @@ class Objective(nn.Module):
     def _terms(self) -> list[Term]:
         return [term for term in self.regularizers if isinstance(term, Term)]
 
-    def _acting(self) -> list[_Acting]:
+    def _acting(self) -> list[Acting]:
         """The terms whose turn it is; asking counts the call."""
         turns = [(name, t, t.turn()) for name, t in zip(self.names, self._terms(), strict=True)]
-        return [_Acting(name, term, turn * term.weight) for name, term, turn in turns if turn]
+        return [Acting(name, term, turn * term.weight) for name, term, turn in turns if turn]
 
-    def _sum(self, clean: CleanPass, free: CleanPass) -> Sum:
+    def step(self, watch: Watch | None = None) -> Step:
+        """How this objective's parts become one sum."""
+        return Step(self.model, self.criterion, self.batch_norm, self.names, watch)
+
+    def _compiled(self, acting: Sequence[Acting], batch: Batch) -> Tensor | None:
+        """The loss by compiled code; None where this step has to run as it is."""
+        if self._whole_step is None:
+            return None
+        if not (self.training and torch.is_grad_enabled() and self.take_gradients):
+            return None
+        if self.alarm is not None and (
+            # It looks at a term's gradient until that was seen, and now and then at adversaries.
+            self.alarm.next_is_due or any(self.alarm.listens(a.name) for a in acting)
+        ):
+            return None
+        found = self._whole_step(self, acting, batch)
+        if found is None:
+            return None
+        if self.alarm is not None:
+            self.alarm.due()
+        loss, self.report = found
+        return loss
+
+    def _sum(self, batch: Batch) -> Sum:
         """Takes each term's gradient at once, where nothing forbids it."""
-        device = clean.x.device.type
+        x, device = batch.x, batch.x.device.type
         # Unscaled gradients would underflow in float16; the caller's scaler comes later.
         half = torch.is_autocast_enabled(device) and (
             torch.get_autocast_dtype(device) == torch.float16
         )
         # An encoder in front of x gets its gradient through an ordinary graph.
-        encoded = clean.x.requires_grad or free.x.requires_grad
+        encoded = x.requires_grad or (batch.unlabeled is not None and batch.unlabeled.requires_grad)
         if half or encoded or not self.take_gradients or not torch.is_grad_enabled():
-            return Deferred(clean.x)
+            return Deferred(x)
         leaves = [p for p in self.parameters() if p.requires_grad]
-        if sum(p.numel() for p in leaves) < FEW and clean.x.numel() < FEW:
-            return Deferred(clean.x)
-        return Taken(clean.x, leaves)
-
-    def _supervised(self, clean: CleanPass) -> Tensor | None:
-        """The mean supervised loss of each group of rows, None without labels."""
-        if clean.y is None:
-            return None
-        logits = clean.attached_logits
-        return self._means(logits, self.criterion.target(logits, clean.y))
-
-    def _means(self, logits: Tensor, target: Tensor) -> Tensor:
-        if draws.groups() == 1:
-            mean: Tensor = self.criterion.mean(logits, target)
-            return mean
-        return draws.group_means(self.criterion(logits, target))
-
-    def _add(
-        self, total: Sum, clean: CleanPass, acting: list[_Acting], loss: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Add the loss and the terms of one batch; returns the weighted terms, and all, by name.
-
-        What needs the clean graph comes first, so that the graph is gone when perturbed inputs
-        pass the network.
-        """
-        report: dict[str, Tensor] = {}
-        found: dict[str, Found | None] = {}
-        on_graph = [a for a in acting if a.term.needs in ("input-graph", "logits")]
-        on_input = [a for a in acting if a.term.needs == "input"]
-        apart = [a for a in acting if a not in on_graph]
-        if any(a.term.needs == "input-graph" and a.takes_cross_entropy for a in on_graph):
-            # Computed with its graph first, it also serves the terms that need it without.
-            clean.input_gradient(CrossEntropy(), create_graph=True)
-        at_once = (
-            isinstance(total, Taken)
-            and loss is not None
-            and bool(on_input)
-            and not on_graph
-            and all(a.takes_cross_entropy for a in on_input)
-            and type(self.criterion) is CrossEntropy
-            and loss.requires_grad
-        )
-        for a in apart:
-            if a.term.needs == "linearization" or (a.term.needs == "input" and not at_once):
-                found[a.name] = a.term.search(clean)
-        means = [] if loss is None else [loss]
-        for a in on_graph:
-            means.append(self._weighted(a, a.term.penalize(clean), clean))
-            report[a.name] = means[-1].detach()
-        if at_once and isinstance(total, Taken) and loss is not None:
-            # One backward gives the parameters' gradient and g together.
-            (g,) = total.add_with(_total(loss), [clean.require_leaf()])
-            clean.keep_gradient(None if g is None else g * (len(g) // draws.groups()))
-        elif means:
-            total.add(_total(sum(means[1:], start=means[0])))
-        if isinstance(total, Taken):
-            clean.settle()
-        for a in apart:
-            hit = found[a.name] if a.name in found else a.term.search(clean)
-            penalty = a.term.penalize(clean, hit)
-            value = self._weighted(a, penalty, clean)
-            report[a.name] = value.detach()
-            if penalty.learns is None or penalty.parameters is None:
-                total.add(_total(value))
-            else:
-                total.add_learning(_total(value), penalty.parameters, penalty.learns)
-        parts = [*report.values(), *([] if loss is None else [loss.detach()])]
-        report["loss"] = sum(parts, start=clean.x.new_zeros(()))
-        return report
-
-    def _weighted(self, acting: _Acting, penalty: Penalty, clean: CleanPass) -> Tensor:
-        if self._watching() and self.alarm is not None:
-            learns = clean.x.requires_grad or any(
-                p.requires_grad for part in (self.model, acting.term) for p in part.parameters()
-            )
-            self.alarm.watch(acting.name, penalty, learns)
-        return acting.weight * draws.group_means(penalty.value)
+        if sum(p.numel() for p in leaves) < FEW and x.numel() < FEW:
+            return Deferred(x)
+        return Taken(x, leaves)
 
     def _watching(self) -> bool:
         return self.alarm is not None and torch.is_grad_enabled() and self.training
 
-
-def _total(means: Tensor) -> Tensor:
-    """The sum over the groups of rows."""
-    return means.sum() if means.dim() else means
+    def _watch(self, acting: Acting, penalty: Penalty, clean: CleanPass) -> None:
+        learns = clean.x.requires_grad or any(
+            p.requires_grad for part in (self.model, acting.term) for p in part.parameters()
+        )
+        if self.alarm is not None:
+            self.alarm.watch(acting.name, penalty, learns)
 
 
 def _apart(names: list[str]) -> list[str]:

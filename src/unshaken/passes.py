@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -60,7 +59,7 @@ class CleanPass:
         index: Tensor | None = None,
         policy: str = "batch",
     ) -> None:
-        if torch.is_inference_mode_enabled():
+        if not torch.compiler.is_compiling() and torch.is_inference_mode_enabled():
             raise RuntimeError(
                 "regularizers look for the worst perturbation with gradients; call them outside "
                 "torch.inference_mode() (torch.no_grad() is fine)"
@@ -77,6 +76,7 @@ class CleanPass:
         self.mixed = torch.is_autocast_enabled(x.device.type)
         """Whether the caller runs under autocast."""
         self.state: RandomState | None = None
+        self._layers: list[_NormBase] | None = None
         self._session: Session | None = None
         """Of the outputs that were made to be differentiated twice."""
         self._linear: tuple[Tensor, Tensor] | None = None
@@ -91,10 +91,12 @@ class CleanPass:
                 f"got shape {tuple(logits.shape)}"
             )
 
-    @cached_property
+    @property
     def layers(self) -> list[_NormBase]:
         """The layers whose running statistics a training pass would move."""
-        return normalization_layers(self.model)
+        if self._layers is None:
+            self._layers = normalization_layers(self.model)
+        return self._layers
 
     def with_policy(self, policy: str) -> CleanPass:
         """The same clean pass for a term whose further passes follow another policy."""
@@ -128,13 +130,13 @@ class CleanPass:
         self.made_with = "update"
         self.state = RandomState(self.x.device)
         self._leaf = self._new_leaf() if track_input else None
-        with ExitStack() as stack:
-            if twice:
-                stack.enter_context(differentiable_attention())
-                self._session = Session()
-                stack.enter_context(self._replaced(self._session))
-            model = self.eager if twice else self.model
-            self._attached = model(self.x if self._leaf is None else self._leaf)
+        leaf = self.x if self._leaf is None else self._leaf
+        if twice:
+            self._session = Session()
+            with differentiable_attention(), self._replaced(self._session):
+                self._attached = self.eager(leaf)
+        else:
+            self._attached = self.model(leaf)
         return self._attached
 
     @property
@@ -220,13 +222,11 @@ class CleanPass:
 
     def again(self, x: Tensor, *, eager: bool = False) -> Tensor:
         """Outputs for other inputs of the same shape: same dropout masks, no trace."""
-        with ExitStack() as stack:
-            stack.enter_context(normalization_policy(self.layers, self.policy))
-            if self.state is None:
-                # Whichever pass comes first draws; all later ones draw the same again.
-                self.state = RandomState(x.device)
-            else:
-                stack.enter_context(self.state.replayed())
+        # Whichever pass comes first draws; all later ones draw the same again.
+        replayed = nullcontext() if self.state is None else self.state.replayed()
+        if self.state is None:
+            self.state = RandomState(x.device)
+        with normalization_policy(self.layers, self.policy), replayed:
             return (self.eager if eager else self.model)(x)
 
     def input_gradient(self, divergence: Divergence, *, create_graph: bool = False) -> Tensor:
@@ -276,14 +276,15 @@ class CleanPass:
         return gradient
 
     def _from_new_pass(self, divergence: Divergence, create_graph: bool) -> Tensor:
-        with ExitStack() as stack:
-            leaf, session = self.x.detach(), Session()
-            if create_graph:
-                leaf = self.x.float() if self.mixed else self.x
-                leaf = leaf if leaf.requires_grad else leaf.detach()
-                stack.enter_context(full_precision(leaf.device))
-                stack.enter_context(differentiable_attention())
-            leaf = leaf if leaf.requires_grad else leaf.requires_grad_()
+        leaf, session = self.x.detach(), Session()
+        if create_graph:
+            leaf = self.x.float() if self.mixed else self.x
+            leaf = leaf if leaf.requires_grad else leaf.detach()
+        leaf = leaf if leaf.requires_grad else leaf.requires_grad_()
+        with (
+            full_precision(leaf.device) if create_graph else nullcontext(),
+            differentiable_attention() if create_graph else nullcontext(),
+        ):
             with self._replaced(session) if create_graph else nullcontext():
                 logits = self.again(leaf, eager=create_graph)
             if self._attached is None and not self.mixed:
@@ -296,7 +297,8 @@ class CleanPass:
 
     def _replaced(self, session: Session) -> AbstractContextManager[Any]:
         """The model's layers replaced, where the batch is not too small for it to pay."""
-        return nullcontext() if self.x.numel() < TINY else TwiceDifferentiable(session)
+        tiny = self.x.numel() < TINY or torch.compiler.is_compiling()
+        return nullcontext() if tiny else TwiceDifferentiable(session)
 
     def slope(self, divergence: Divergence, x: Tensor, target: Tensor) -> Tensor:
         """``∂ Σ D / ∂x`` at another input, by one pass of its own."""

@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 from unshaken import draws
 from unshaken.adversaries.base import Problem
 from unshaken.autograd import flat, full_precision, per_example
+from unshaken.passes import CleanPass
 
 
 def product(problem: Problem, tangent: Tensor, *, exact: bool = False, last: bool = True) -> Tensor:
@@ -70,10 +71,22 @@ def response(problem: Problem, tangent: Tensor) -> Tensor:
 def forward_response(problem: Problem, tangent: Tensor) -> Tensor:
     """``J t`` by one forward-mode pass, whose outputs also serve as the clean pass."""
     clean = problem.clean
+    if torch.compiler.is_compiling():
+        return _traced_response(clean, tangent)
     with full_precision(clean.x.device), forward_ad.dual_level():
         _, dual = clean.linearization(tangent)
         found = forward_ad.unpack_dual(dual).tangent
     return torch.zeros_like(dual) if found is None else found.detach()
+
+
+def _traced_response(clean: CleanPass, tangent: Tensor) -> Tensor:
+    """``J t = ∂⟨Jᵀ u, t⟩/∂u``: compiled code has no forward mode through every layer."""
+    leaf, outputs = clean.linearization()
+    with torch.enable_grad():
+        u = torch.zeros_like(outputs).requires_grad_()
+        (pulled,) = torch.autograd.grad(outputs, leaf, u, create_graph=True)
+        (found,) = torch.autograd.grad(pulled, u, tangent.to(pulled.dtype), retain_graph=True)
+    return found.detach()
 
 
 def difference_step(x: Tensor, tangent: Tensor) -> Tensor:

@@ -45,6 +45,10 @@ class Perturbation(nn.Module, ABC):
         """Raise ``ValueError`` where inputs of ``x``'s shape cannot be perturbed so."""
         return None
 
+    def prepare(self, x: Tensor) -> None:
+        """Compute now what is computed once for all inputs of ``x``'s shape, type and device."""
+        return None
+
     def shape(self, x: Tensor) -> tuple[int, ...]:
         """The shape of ``a`` for inputs ``x``."""
         return tuple(x.shape)

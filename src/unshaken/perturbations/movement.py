@@ -122,6 +122,10 @@ class Movement(Perturbation):
             ]
         return self._families
 
+    def prepare(self, x: Tensor) -> None:
+        for movement in (self, *self.families()):
+            movement.geometry(x)
+
     def check(self, x: Tensor) -> None:
         if x.dim() < 3:
             raise ValueError(

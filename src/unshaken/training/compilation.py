@@ -1,4 +1,4 @@
-"""An objective whose network runs as compiled code."""
+"""An objective whose steps run as compiled code."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 if TYPE_CHECKING:
     from ..objective import Objective
@@ -17,14 +18,33 @@ if TYPE_CHECKING:
 __all__ = ["compiled"]
 
 
-def compiled(objective: Objective, device: torch.device) -> Objective:
-    """The same objective, its parameters and terms shared, with ``torch.compile`` of the network.
+def compiled(objective: Objective, device: torch.device, *, whole: bool = True) -> Objective:
+    """The same objective, its parameters and terms shared, whose steps run as compiled code.
 
+    Whole steps are compiled where the network draws no random numbers, else the network alone.
     Without a compiler a warning says so and the objective itself comes back.
 
+    Args:
+        objective: what is trained.
+        device: where.
+        whole: whether whole steps may be compiled, which knows one process and full precision.
+
     Raises:
-        ValueError: a term differentiates twice through the network, which compiled code cannot.
+        ValueError: only the network can be compiled, and a term differentiates twice through it.
     """
+    if device.type == "cpu" and not _has_compiler():
+        warnings.warn(
+            "compile=True needs a C++ compiler (g++ or clang++) and found none: training goes on "
+            "without it",
+            stacklevel=2,
+        )
+        return objective
+    # A shallow copy: state, names and exports stay those of the objective itself.
+    other = copy(objective)
+    other._modules = dict(objective._modules)
+    if whole and not _drops_out(objective.model):
+        other.compile()
+        return other
     twice = [
         name
         for name, term in zip(objective.names, objective.regularizers, strict=True)
@@ -33,21 +53,16 @@ def compiled(objective: Objective, device: torch.device) -> Objective:
     if twice:
         raise ValueError(
             f"compile must be False with {', '.join(twice)}, which differentiates twice through "
-            "the network; compiled code has no second derivative"
+            "the network: code of the network alone has no second derivative, and whole steps "
+            "are compiled only of networks without dropout, in one process and full precision"
         )
-    if device.type == "cpu" and not _has_compiler():
-        warnings.warn(
-            "compile=True needs a C++ compiler (g++ or clang++) and found none: training goes on "
-            "without it",
-            stacklevel=2,
-        )
-        return objective
-    # A shallow copy: state, names and exports stay those of the network itself.
-    other = copy(objective)
-    other._modules = dict(objective._modules)
     other.model = cast(nn.Module, torch.compile(objective.model))
     other.train(objective.training)
     return other
+
+
+def _drops_out(model: nn.Module) -> bool:
+    return any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules())
 
 
 def _has_compiler() -> bool:

@@ -67,9 +67,10 @@ class TrainingConfig:
     precision: Precision = "32"
     """32 or 64 (all arithmetic), bf16 or 16 (mixed with float32)."""
     compile: bool = False
-    """Run the network as compiled code (torch.compile): it takes seconds to minutes to begin. Not
-    with terms that differentiate twice through it, as VMT. On the CPU small
-    MLPs were slower with it."""
+    """Run whole steps as compiled code (torch.compile); it takes seconds to minutes to begin and
+    pays in long runs, of small networks above all. Networks with dropout, several processes and
+    mixed precision compile the network alone, not with terms that differentiate twice through it,
+    as VMT."""
     channels_last: bool = False
     """Keep images and convolutions with the channels innermost in memory: faster for many
     convolutional networks, on GPUs in half precision above all; other inputs stay as they are."""

@@ -88,7 +88,10 @@ class Run:
         self._clipped = [p for p in objective.model.parameters() if p.requires_grad]
         self._average = None if config.ema is None else Average(objective.model, config.ema)
         # Its own report and passes are those of the run; state is read from the objective given.
-        self._running = compiled(objective, runtime.device) if config.compile else objective
+        self._running = objective
+        if config.compile:
+            whole = runtime.world_size == 1 and config.precision in ("32", "64")
+            self._running = compiled(objective, runtime.device, whole=whole)
         runtime.setup(self._running, self._optimizer)
         self._draws = augment is not None or len(objective.regularizers) > 0
         self._drawing = torch.Generator(device=runtime.device)
