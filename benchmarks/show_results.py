@@ -55,11 +55,14 @@ def costs(name: str) -> str:
     """What a step of each method costs on one network."""
     found = stored(f"bench-{name}.json")
     setting, where = found["setting"], found["environment"]
+    compiled = any("compiled" in row for row in found["rows"])
+    heads = ["method", "time", "quartiles", *(["compiled"] if compiled else [])]
+    heads += ["textbook", "least", "memory", "textbook", "units"]
     lines = [
         f"**{setting['model']}**, batch {setting['batch_size']}",
         "",
-        "| method | time | quartiles | textbook | least | memory | textbook | units |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(heads)} |",
+        "|---" * len(heads) + "|",
     ]
     for row in found["rows"]:
         own, other, least = row["library"], row["textbook"], row["least"]
@@ -67,6 +70,7 @@ def costs(name: str) -> str:
             row["method"],
             f"{own['ratio']['median']:.2f}",
             f"{own['ratio']['low']:.2f}-{own['ratio']['high']:.2f}",
+            *([f"{row['compiled']['ratio']['median']:.2f}"] if compiled else []),
             f"{other['ratio']['median']:.2f}" if other else "",
             f"{least['ratio']:.2f}" if least else "",
             f"{own['memory']:.2f}",

@@ -53,11 +53,12 @@ def path_of(preset: str) -> Path:
     return RESULTS / f"bench-{preset}.json"
 
 
-def measure(preset: str, rounds: int, scaling: bool, device: str) -> None:
+def measure(preset: str, rounds: int, scaling: bool, device: str, compiled: bool = False) -> None:
     """Measure one preset and keep the numbers."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["bench", "--model", preset, "--rounds", str(rounds), "--device", device]
-        code = unshaken([*words, "--out", folder, *(["--scaling"] if scaling else [])])
+        words += [*(["--scaling"] if scaling else []), *(["--compiled"] if compiled else [])]
+        code = unshaken([*words, "--out", folder])
         if code:
             sys.exit(code)
         shutil.copyfile(Path(folder) / "bench.json", path_of(preset))
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("presets", nargs="*", help="all unless given")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     for preset in options.presets:
@@ -108,7 +110,7 @@ def main() -> None:
     presets = options.presets or list(PRESETS)
     if options.part == "measure":
         for preset in presets:
-            measure(preset, options.rounds, options.scaling, options.device)
+            measure(preset, options.rounds, options.scaling, options.device, options.compiled)
     else:
         stored = [p for p in presets if p in BARS and path_of(p).exists()]
         sys.exit(1 if sum(check(preset) for preset in stored) else 0)

@@ -41,6 +41,17 @@ def test_the_table_fits_a_terminal_and_names_every_method(measured):
     assert said.err == ""
 
 
+def test_compiled_steps_have_their_own_column(tmp_path):
+    words = ["--model", "moons_mlp", "--batch-size", "4", "--rounds", "2", "--methods", "at-l2"]
+    said = unshaken("bench", *words, "--compiled", "--out", tmp_path, "--quiet", "--device", "cpu")
+    assert said.code == 0, said
+    assert "com-" in said.out
+    (row,) = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert row["compiled"]["ratio"]["median"] > 0
+    assert "memory" not in row["compiled"]
+    assert "<th>compiled</th>" in (tmp_path / "report.html").read_text()
+
+
 def test_what_is_kept(measured):
     _, found, _ = measured
     assert found["setting"]["size"] == [8, 6]

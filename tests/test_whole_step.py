@@ -10,7 +10,18 @@ from torch import nn
 
 from tests import networks
 from tests.contracts import CONTRACTS, EVERYWHERE, SEED, SHAPES
-from unshaken import AT, VAT, VMT, ClassBalance, EntropyMinimization, Objective, draws, fields
+from unshaken import (
+    AT,
+    VAT,
+    VMT,
+    XVAT,
+    ClassBalance,
+    EntropyMinimization,
+    Objective,
+    draws,
+    fields,
+    masks,
+)
 from unshaken.whole_step import WholeStepWarning
 
 SIGNAL = SHAPES["signal"]
@@ -169,6 +180,21 @@ def test_wrong_labels_are_told(signal):
         compiled(x, torch.full_like(y, 7))
     with pytest.raises(ValueError, match="x must hold finite values"):
         compiled(x * torch.nan, y)
+
+
+def test_an_index_outside_the_table_is_told(signal):
+    x, y = signal
+    _, compiled = pair(networks.mlp(SIGNAL).double(), XVAT(masks.Table(8, SIGNAL[1:])).double())
+    run(compiled, x, y, index=torch.arange(4, dtype=torch.int32))
+    with pytest.raises(ValueError, match=r"index must lie in 0\.\.7, got 9"):
+        compiled(x, y, index=torch.arange(6, 10))
+
+
+def test_under_autocast_it_runs_as_it_is(signal):
+    plain, compiled = pair(networks.mlp(SIGNAL), AT(0.5))
+    x, y = signal
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_same(plain, compiled, x.float(), y, tolerance=0)
 
 
 def test_the_alarm_still_looks(signal):

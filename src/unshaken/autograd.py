@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from unshaken import draws
@@ -88,6 +89,11 @@ def normalization_layers(model: Callable[..., Any]) -> list[_NormBase]:
         for m in model.modules()
         if isinstance(m, _NormBase) and m.training and m.track_running_stats
     ]
+
+
+def drops_out(model: nn.Module) -> bool:
+    """Whether a layer of ``model`` is dropout of some kind."""
+    return any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules())
 
 
 @contextmanager

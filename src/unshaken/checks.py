@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -121,6 +123,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self.pending: deque[tuple[torch.cuda.Event, Tensor, str]] = deque(maxlen=64)
+        self.written: list[tuple[Tensor, int, str]] | None = None
 
     def finite(self, x: Tensor, name: str) -> None:
         if torch.compiler.is_compiling():
@@ -138,6 +141,8 @@ class _Watch:
     def in_range(self, values: Tensor, limit: int, name: str) -> Tensor:
         if torch.compiler.is_compiling():
             return values
+        if self.written is not None:
+            self.written.append((values, limit, name))
         message = f"{name} must lie in 0..{limit - 1}"
         if values.device.type == "cuda":
             bad = (values < 0) | (values >= limit)
@@ -171,3 +176,18 @@ class _Watch:
 
 
 _WATCH = _Watch()
+
+
+@contextmanager
+def written_down() -> Iterator[list[tuple[Tensor, int, str]]]:
+    """Inside, every look at a range is added to the list: the values, their limit, their name."""
+    before, _WATCH.written = _WATCH.written, []
+    try:
+        yield _WATCH.written
+    finally:
+        _WATCH.written = before
+
+
+def in_range(values: Tensor, limit: int, name: str) -> Tensor:
+    """Integers in ``[0, limit)``; on an accelerator those outside are moved inside."""
+    return _WATCH.in_range(values, limit, name)

@@ -35,19 +35,31 @@ class WholeStepWarning(UserWarning):
     """Steps run as they are, because they cannot be compiled as a whole."""
 
 
-@dataclass(frozen=True)
-class _Compiled:
+@dataclass
+class _Code:
     """The code for batches of one shape.
 
     Attributes:
-        run: as :func:`_step`.
+        compiled: :func:`_step` for them.
         requests: the random numbers that it takes.
-        outputs: as the network's, without values: what labels are held against.
+        ranges: which parts of the batch must lie below which limit, and their names.
+        traced: whether it ran before.
     """
 
-    run: Callable[..., Found]
+    compiled: Callable[..., Found]
     requests: Sequence[tape.Request]
-    outputs: Tensor
+    ranges: Sequence[tuple[int, int, str]]
+    traced: bool = False
+
+    def run(self, *arguments: Any) -> Found:
+        """Do it; what tracing may meet, inner gradients and attention, is set only for that."""
+        if self.traced:
+            with suppress(TorchDynamoException):  # something else changed: it is traced again
+                return self.compiled(*arguments)
+        with dynamo.patch(trace_autograd_ops=True), differentiable_attention():
+            found = self.compiled(*arguments)
+        self.traced = True
+        return found
 
 
 class WholeStep:
@@ -59,7 +71,7 @@ class WholeStep:
 
     def __init__(self, **options: Any) -> None:
         self._options = options
-        self._found: dict[tuple[object, ...], _Compiled | None] = {}
+        self._found: dict[tuple[object, ...], _Code | None] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Code belongs to its objective and process: copies compile their own.
@@ -69,35 +81,40 @@ class WholeStep:
         self, objective: Objective, acting: Sequence[Acting], batch: Batch
     ) -> tuple[Tensor, dict[str, Tensor]] | None:
         """The loss and the report; None where this step has to run as it is."""
-        if draws.groups() > 1 or draws.processes() > 1:
+        x = batch.x
+        mixed = torch.is_autocast_enabled(x.device.type)
+        if mixed or draws.groups() > 1 or draws.processes() > 1:
             return None
         key = (tuple(a.name for a in acting), *map(_kind, _tensors(batch)))
         if key not in self._found:
             self._found[key] = self._prepare(objective, acting, batch)
-        compiled = self._found[key]
-        if compiled is None:
+        code = self._found[key]
+        if code is None:
             return None
-        if batch.y is not None:
-            batch = replace(batch, y=checks.labels(batch.y, len(batch.x), compiled.outputs))
-        x = batch.x
-        drawn = [request() for request in compiled.requests]
+        tensors = list(_tensors(batch))
+        for k, limit, name in code.ranges:
+            tensors[k] = checks.in_range(_integers(tensors[k]), limit, name)
+        state = None if code.traced else RandomState(x.device)
+        drawn = [request() for request in code.requests]
         weights = torch.tensor([float(a.weight) for a in acting]).to(x.device, x.dtype)
         leaves = [p for p in objective.parameters() if p.requires_grad]
         names, terms = [a.name for a in acting], [a.term for a in acting]
         try:
-            total, report, gradients = compiled.run(
-                objective, names, terms, weights, _tensors(batch), drawn, leaves
+            total, report, gradients = code.run(
+                objective, names, terms, weights, tensors, drawn, leaves
             )
         except TorchDynamoException as error:
             self._found[key] = None
+            if state is not None:
+                state.restore()
             _warn(_reason(error))
             return None
         return hand_out(total, leaves, gradients), report
 
     def _prepare(
         self, objective: Objective, acting: Sequence[Acting], batch: Batch
-    ) -> _Compiled | None:
-        """Rehearse the step on a copy, to see what it draws and what the network gives."""
+    ) -> _Code | None:
+        """Rehearse the step on a copy, to see what it draws and which ranges it looks at."""
         if not hasattr(dynamo, "trace_autograd_ops"):
             _warn(f"torch {torch.__version__} cannot trace gradients")
             return None
@@ -113,38 +130,27 @@ class WholeStep:
             zip(objective.regularizers, understudy.regularizers, strict=True)
         )
         cast = [replace(a, term=terms[a.term]) for a in acting]
+        whole = Batch(*map(_integers, _tensors(batch)))
         state = RandomState(batch.x.device)
         try:
-            with tape.written_down() as written:
+            with tape.written_down() as written, checks.written_down() as looked:
                 total = Taken(batch.x, [p for p in understudy.parameters() if p.requires_grad])
-                clean, _, _ = understudy.step().add_all(total, cast, batch)
-                outputs = clean.logits.to("meta")
+                understudy.step().add_all(total, cast, whole)
         finally:
             state.restore()
         if written.others_drew:
             _warn("the network draws random numbers, as dropout does")
             return None
+        ranges = [
+            (k, limit, name)
+            for k, tensor in enumerate(_tensors(whole))
+            for values, limit, name in looked
+            if values is tensor
+        ]
         # torch.compile counts versions by code object: each has its own.
-        code = types.FunctionType(_step.__code__.replace(), globals(), "step")
-        run = _traceable(torch.compile(code, fullgraph=True, dynamic=False, **self._options))
-        return _Compiled(run, written.requests, outputs)
-
-
-def _traceable(compiled: Callable[..., Found]) -> Callable[..., Found]:
-    """Code whose tracing may meet inner gradients and attention; set only where it is traced."""
-    traced = False
-
-    def run(*arguments: Any) -> Found:
-        nonlocal traced
-        if traced:
-            with suppress(TorchDynamoException):  # something else changed: it is traced again
-                return compiled(*arguments)
-        with dynamo.patch(trace_autograd_ops=True), differentiable_attention():
-            found = compiled(*arguments)
-        traced = True
-        return found
-
-    return run
+        own = types.FunctionType(_step.__code__.replace(), globals(), "step")
+        compiled = torch.compile(own, fullgraph=True, dynamic=False, **self._options)
+        return _Code(compiled, written.requests, list(dict.fromkeys(ranges)))
 
 
 def _step(
@@ -152,7 +158,7 @@ def _step(
     names: list[str],
     terms: list[Term],
     weights: Tensor,
-    tensors: tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None],
+    tensors: list[Any],
     drawn: list[Tensor],
     leaves: list[Tensor],
 ) -> Found:
@@ -168,6 +174,12 @@ def _step(
 
 def _tensors(batch: Batch) -> tuple[Tensor | None, ...]:
     return batch.x, batch.y, batch.unlabeled, batch.index, batch.labeled_index
+
+
+def _integers(tensor: Any) -> Any:
+    """Labels and indices of any integer type as the one that they are used in."""
+    whole = isinstance(tensor, Tensor) and not tensor.is_floating_point()
+    return tensor.long() if whole and tensor.dtype != torch.bool else tensor
 
 
 def _kind(tensor: Tensor | None) -> object:

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from unshaken.autograd import drops_out
 from unshaken.benchmark.setting import Setting
 from unshaken.benchmark.variants import Variant
 from unshaken.methods import catalog
 from unshaken.objective import Objective
 
-Kind = Literal["plain", "library", "textbook"]
+Kind = Literal["plain", "library", "compiled", "textbook"]
 
 
 @dataclass
@@ -65,7 +66,12 @@ class Field:
     others: list[Contender]
 
 
-def field_of(setting: Setting, variants: Iterable[Variant], textbook: bool = True) -> Field:
+def field_of(
+    setting: Setting,
+    variants: Iterable[Variant],
+    textbook: bool = True,
+    compiled: bool = False,
+) -> Field:
     """The contenders of one setting.
 
     All share one network, whose learning rate is zero: the arithmetic is a training step's, and
@@ -76,6 +82,7 @@ def field_of(setting: Setting, variants: Iterable[Variant], textbook: bool = Tru
         setting: network, batch, optimizer.
         variants: what the library computes.
         textbook: whether the textbooks take part.
+        compiled: whether the library's steps as compiled code take part.
     """
     network = setting.build()
     x, y, index = setting.batch()
@@ -92,21 +99,28 @@ def field_of(setting: Setting, variants: Iterable[Variant], textbook: bool = Tru
 
     others = []
     for variant in variants:
-        terms = variant.build(setting.shape)
         model = network
         if variant.name == "dropout":
             rate = catalog.CATALOG["dropout"].settings["rate"]
             model = setting.build(dropout=rate)
-        objective = Objective(model, *terms, alarm=False).to(setting.device, setting.dtype).train()
-        optimizer = trained([p for term in terms for p in term.parameters()], objective)
+        # What drops out is not compiled.
+        both = compiled and not drops_out(model)
+        kinds: list[Kind] = ["library", "compiled"] if both else ["library"]
+        for kind in kinds:
+            terms = variant.build(setting.shape)
+            objective = Objective(model, *terms, alarm=False).to(setting.device, setting.dtype)
+            objective.train()
+            if kind == "compiled":
+                objective.compile()
+            optimizer = trained([p for term in terms for p in term.parameters()], objective)
 
-        def by_library(objective: Objective = objective) -> Tensor:
-            loss: Tensor = objective(x, y, index=index)
-            return loss
+            def by_library(objective: Objective = objective) -> Tensor:
+                loss: Tensor = objective(x, y, index=index)
+                return loss
 
-        others.append(
-            Contender(variant.name, "library", by_library, optimizer, variant.period, objective)
-        )
+            others.append(
+                Contender(variant.name, kind, by_library, optimizer, variant.period, objective)
+            )
         book = variant.build_textbook(terms) if textbook else None
         if book is not None:
 

@@ -29,6 +29,7 @@ def measure(
     rounds: int,
     *,
     textbook: bool = True,
+    compiled: bool = False,
     turn: float = TURN,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -39,6 +40,8 @@ def measure(
         variants: what to measure.
         rounds: of the timing.
         textbook: whether to measure the textbooks too.
+        compiled: whether to measure the library's steps as compiled code too; their memory and
+            passes are not seen from outside.
         turn: seconds that one turn of the timing takes at least.
         progress: told of the turns that are done and of all.
 
@@ -48,7 +51,7 @@ def measure(
     """
     clock = clock_of(setting.place, setting.threads)
     with _running_on(setting):
-        field = field_of(setting, variants, textbook)
+        field = field_of(setting, variants, textbook, compiled)
         with torch.no_grad():
             forward = work.flops(lambda: field.network(field.inputs))
         plain_costs = _costs(field.plain, setting, forward)
@@ -79,6 +82,11 @@ def _costs(contender: Contender, setting: Setting, forward: int) -> dict[str, fl
     """Memory of the most expensive step of a period, arithmetic of the mean one."""
     contender.step()  # the optimizer's state is made
     contender.clear()
+    if contender.kind == "compiled":
+        for _ in range(contender.period):
+            contender.step()  # every choice of terms is compiled
+        contender.clear()
+        return {}
     peaks, flops = [], []
     for _ in range(contender.period):
         peaks.append(memory.peak(contender.work, setting.place))
@@ -95,13 +103,12 @@ def _result(
 ) -> dict[str, Any]:
     low, median, high = quartiles(times.ratios)
     seconds = statistics.median(times.seconds)
-    return {
+    found = {
         "ratio": {"median": median, "low": low, "high": high, "rounds": times.ratios},
         "seconds": seconds,
         "examples_per_second": setting.batch_size / seconds,
-        "memory": costs["peak_bytes"] / plain_peak,
-        **costs,
     }
+    return {**found, "memory": costs["peak_bytes"] / plain_peak, **costs} if costs else found
 
 
 def _row(
@@ -114,6 +121,8 @@ def _row(
         "textbook": None,
         "least": None if least is None else {"passes": least, "ratio": least / PLAIN_UNITS},
     }
+    if "compiled" in mine:
+        row["compiled"] = mine["compiled"][1]
     if "textbook" in mine:
         book = mine["textbook"][1]
         row["textbook"] = book

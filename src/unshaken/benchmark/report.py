@@ -75,7 +75,8 @@ def _legend(result: Result) -> str:
         "Time: median and quartiles of the rounds. Memory: the fullest moment of a step beyond "
         "what was held before it. Passes: arithmetic of all products ÷ that of one forward pass, "
         "double backward included. Textbook: the same values by passes of their own, as public "
-        "implementations compute them. Least: by the count of passes, a plain step having 3."
+        "implementations compute them. Compiled: whole steps as "
+        "compiled code. Least: by the count of passes, a plain step having 3."
     )
     sources = [row["epoch"]["source"] for row in result["rows"] if row.get("epoch")]
     return f"{told} Theirs: {sources[0]}, on the hardware of its time." if sources else told
@@ -140,7 +141,9 @@ def growth_figures(result: Result) -> list[tuple[Figure, str]]:
 def _table(result: Result) -> str:
     rows: Sequence[Result] = result["rows"]
     epochs = any(row.get("epoch") for row in rows)
-    heads = ["method", "time", "quartiles", "textbook", "least", "ms", "examples/s"]
+    compiled = any(row.get("compiled") for row in rows)
+    heads = ["method", "time", "quartiles", *(["compiled"] if compiled else [])]
+    heads += ["textbook", "least", "ms", "examples/s"]
     heads += ["memory", "textbook", "passes", "textbook"]
     heads += ["s/epoch", "theirs"] if epochs else []
     lines = []
@@ -149,6 +152,7 @@ def _table(result: Result) -> str:
         cells = [
             ratio["median"],
             f"{ratio['low']:.2f}-{ratio['high']:.2f}",
+            *([_inner(row, "compiled", "ratio", "median")] if compiled else []),
             _inner(row, "textbook", "ratio", "median"),
             _inner(row, "least", "ratio"),
             1000 * ours["seconds"],

@@ -27,7 +27,8 @@ HEADS = (
 def print_table(result: Mapping[str, Any], width: int | None = None) -> None:
     """Time, memory and passes of every method; all but passes in units of the plain step."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-    for k, head in enumerate(HEADS):
+    compiled = any("compiled" in row for row in result["rows"])
+    for k, head in enumerate((*HEADS[:3], *(["com-\npiled"] if compiled else []), *HEADS[3:])):
         table.add_column(head, justify="right" if k else "left", no_wrap=True)
     for row in result["rows"]:
         ours, book, least = row["library"], row["textbook"], row["least"]
@@ -36,6 +37,7 @@ def print_table(result: Mapping[str, Any], width: int | None = None) -> None:
             row["method"],
             _two(ratio["median"]),
             f"{_two(ratio['low'])}-{_two(ratio['high'])}",
+            *([_two(row["compiled"]["ratio"]["median"])] if compiled else []),
             _two(book and book["ratio"]["median"]),
             _two(least and least["ratio"]),
             _two(ours["memory"]),

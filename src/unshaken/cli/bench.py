@@ -26,6 +26,7 @@ def bench(
     precision: str = "32",
     threads: int = 1,
     out: str | None = None,
+    compiled: bool = False,
     scaling: bool = False,
     quiet: bool = False,
 ) -> int:
@@ -47,6 +48,7 @@ def bench(
         precision: 32, 64, or bf16 (autocast)
         threads: threads of PyTorch; with several, time is the wall clock's
         out: folder for bench.json, report.html, time.svg and memory.svg
+        compiled: also measure whole steps as compiled code; each takes up to a minute to begin
         scaling: also follow the cost over batch, size, channels, fields, depth and mask tables
         quiet: show no progress
     """
@@ -79,7 +81,7 @@ def bench(
         device=str(place),
     )
     chosen = _variants(methods or ["all"], setting.size, ":" in model)
-    result = measure(setting, chosen, rounds, progress=None if quiet else _show)
+    result = measure(setting, chosen, rounds, compiled=compiled, progress=None if quiet else _show)
     print_table(result)
     if scaling:
         from unshaken.benchmark.scaling import scale

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
+
+from ..autograd import drops_out
 
 if TYPE_CHECKING:
     from ..objective import Objective
@@ -42,7 +43,7 @@ def compiled(objective: Objective, device: torch.device, *, whole: bool = True) 
     # A shallow copy: state, names and exports stay those of the objective itself.
     other = copy(objective)
     other._modules = dict(objective._modules)
-    if whole and not _drops_out(objective.model):
+    if whole and not drops_out(objective.model):
         other.compile()
         return other
     twice = [
@@ -59,10 +60,6 @@ def compiled(objective: Objective, device: torch.device, *, whole: bool = True) 
     other.model = cast(nn.Module, torch.compile(objective.model))
     other.train(objective.training)
     return other
-
-
-def _drops_out(model: nn.Module) -> bool:
-    return any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules())
 
 
 def _has_compiler() -> bool:
