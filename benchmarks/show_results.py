@@ -70,7 +70,10 @@ def costs(name: str) -> str:
             row["method"],
             f"{own['ratio']['median']:.2f}",
             f"{own['ratio']['low']:.2f}-{own['ratio']['high']:.2f}",
-            *([f"{row['compiled']['ratio']['median']:.2f}"] if compiled else []),
+            *(
+                [f"{row['compiled']['ratio']['median']:.2f}" if "compiled" in row else ""]
+                * compiled
+            ),
             f"{other['ratio']['median']:.2f}" if other else "",
             f"{least['ratio']:.2f}" if least else "",
             f"{own['memory']:.2f}",

@@ -37,7 +37,7 @@ def print_table(result: Mapping[str, Any], width: int | None = None) -> None:
             row["method"],
             _two(ratio["median"]),
             f"{_two(ratio['low'])}-{_two(ratio['high'])}",
-            *([_two(row["compiled"]["ratio"]["median"])] if compiled else []),
+            *([_two(_median(row.get("compiled")))] if compiled else []),
             _two(book and book["ratio"]["median"]),
             _two(least and least["ratio"]),
             _two(ours["memory"]),
@@ -82,6 +82,10 @@ def _print_epochs(result: Mapping[str, Any], console: Console) -> None:
         for row in rows
     )
     console.print(f"Seconds per epoch ({rows[0]['epoch']['source']}, theirs): {told}")
+
+
+def _median(found: Mapping[str, Any] | None) -> float | None:
+    return None if found is None else found["ratio"]["median"]
 
 
 def _two(value: float | None) -> str:
