@@ -1,0 +1,212 @@
+"""scikit-learn's own checks of the estimators, and what they promise beyond them."""
+
+from __future__ import annotations
+
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits, load_iris, make_moons, make_regression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+import unshaken
+from unshaken import fields
+from unshaken.sklearn import RegularizedClassifier, RegularizedRegressor
+
+EXPECTED = {
+    "check_classifiers_classes": "a label of -1 means unlabeled, and the check uses it as a class",
+    "check_sample_weight_equivalence_on_dense_data": (
+        "batches are drawn at random: a row of weight 2 is not the row twice"
+    ),
+}
+
+
+def expected(estimator):
+    classifier = isinstance(estimator, RegularizedClassifier)
+    return EXPECTED if classifier else {k: v for k, v in EXPECTED.items() if "weight" in k}
+
+
+@parametrize_with_checks(
+    [RegularizedClassifier(epochs=50), RegularizedRegressor(epochs=30)],
+    expected_failed_checks=expected,
+)
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return make_moons(300, noise=0.1, random_state=0)
+
+
+def few(y, count=5):
+    """The labels with all but ``count`` of each class hidden."""
+    hidden = np.full(len(y), -1)
+    for value in np.unique(y):
+        rows = np.flatnonzero(y == value)[:count]
+        hidden[rows] = value
+    return hidden
+
+
+def test_the_documented_line():
+    X, y = load_iris(return_X_y=True)
+    model = RegularizedClassifier(regularizer="vat", epochs=50, random_state=0)
+    assert model.fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.9
+
+
+def test_unlabeled_rows_are_used(moons):
+    X, y = moons
+    options = {"regularizer": "vat+entropy", "epochs": 20, "random_state": 0}
+    all_rows = RegularizedClassifier(**options).fit(X, few(y))
+    labeled = few(y) != -1
+    without = RegularizedClassifier(**options).fit(X[labeled], y[labeled])
+    assert list(all_rows.classes_) == [0, 1]
+    assert np.abs(all_rows.predict_proba(X) - without.predict_proba(X)).max() > 0.05
+
+
+def test_labels_that_are_strings_or_booleans(moons):
+    X, y = moons
+    names = np.array(["crescent", "arc"], dtype=object)[y]
+    names[few(y, 20) == -1] = -1
+    model = RegularizedClassifier(epochs=5, random_state=0).fit(X, names)
+    assert list(model.classes_) == ["arc", "crescent"]
+    assert set(model.predict(X)) <= {"arc", "crescent"}
+    plain = RegularizedClassifier(epochs=5, random_state=0).fit(X, y == 1)
+    assert plain.classes_.dtype == bool
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_seed_decides_everything_and_nothing_else_moves(moons, early_stopping):
+    X, y = moons
+    found = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        model = RegularizedClassifier(epochs=3, random_state=7, early_stopping=early_stopping)
+        found.append(model.fit(X, y).predict_proba(X))
+        assert torch.equal(torch.rand(2), torch.rand(2, generator=torch.Generator().manual_seed(4)))
+    np.testing.assert_array_equal(*found)
+
+
+def test_early_stopping_stops_and_keeps_the_best(moons):
+    X, y = moons
+    model = RegularizedClassifier(
+        epochs=200, early_stopping=True, n_iter_no_change=3, tol=0.0, random_state=0
+    ).fit(X, y)
+    assert model.n_iter_ < 200
+    assert len(model.loss_curve_) == model.n_iter_
+    assert model.score(X, y) > 0.9
+
+
+def test_warm_start_goes_on(moons):
+    X, y = moons
+    model = RegularizedClassifier(epochs=2, warm_start=True, random_state=0).fit(X, y)
+    first = model.module_
+    assert model.fit(X, y).module_ is first
+    assert model.n_iter_ == 4
+    with pytest.raises(ValueError, match="warm_start goes on with the classes"):
+        model.fit(X, y + 3)
+
+
+def test_partial_fit_learns_piece_by_piece(moons):
+    X, y = moons
+    model = RegularizedClassifier(random_state=0)
+    with pytest.raises(ValueError, match="classes must be given in the first call"):
+        model.partial_fit(X, y)
+    for _ in range(8):
+        for part in np.array_split(np.arange(len(X)), 3):
+            model.partial_fit(X[part], few(y, 100)[part], classes=[0, 1])
+    assert model.score(X, y) > 0.85
+    with pytest.raises(ValueError, match=r"y must hold the classes \[0 1\] or -1, got \[5\]"):
+        model.partial_fit(X, np.full(len(X), 5))
+
+
+def test_weights_shift_the_boundary(moons):
+    X, y = moons
+    options = {"regularizer": None, "epochs": 10, "random_state": 0}
+    heavy = RegularizedClassifier(**options).fit(X, y, sample_weight=1.0 + 50 * (y == 1))
+    light = RegularizedClassifier(**options).fit(X, y)
+    assert heavy.predict_proba(X)[:, 1].mean() > light.predict_proba(X)[:, 1].mean()
+    balanced = RegularizedClassifier(**options, class_weight={0: 50.0, 1: 1.0}).fit(X, y)
+    assert balanced.predict_proba(X)[:, 0].mean() > light.predict_proba(X)[:, 0].mean()
+
+
+def test_images_and_networks():
+    digits = load_digits()
+    X, y = digits.images[:200, None] / 16, digits.target[:200]
+    term = unshaken.MVAT(fields.Affine(), radius=0.5)
+    model = RegularizedClassifier(
+        term, module=lambda channels, size, classes: nn.Sequential(
+            nn.Conv2d(channels, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, classes)
+        ),
+        epochs=5, random_state=0,
+    )  # fmt: skip
+    assert model.fit(X, few(y, 10)).predict_proba(X).shape == (200, 10)
+    assert model.n_features_in_ == 1
+    with pytest.raises(ValueError, match=r"X must hold rows of shape \(1, 8, 8\)"):
+        model.predict(X[..., :7])
+
+
+def test_a_data_frame_keeps_its_names(moons):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(moons[0], columns=["east", "north"])
+    model = RegularizedClassifier(epochs=2, random_state=0).fit(frame, moons[1])
+    assert list(model.feature_names_in_) == ["east", "north"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame.rename(columns={"east": "west"}))
+
+
+def test_in_company(moons, tmp_path):
+    X, y = moons
+    model = RegularizedClassifier(epochs=5, random_state=0)
+    pipeline = make_pipeline(StandardScaler(), model)
+    assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.7
+    search = GridSearchCV(model, {"radius": [0.1, 0.5], "regularizer": ["vat", "at-l2"]}, cv=2)
+    assert search.fit(X, y).best_score_ > 0.7
+    calibrated = CalibratedClassifierCV(model, cv=2).fit(X, y)
+    np.testing.assert_allclose(calibrated.predict_proba(X).sum(1), 1)
+    joblib.dump(pipeline.fit(X, y), tmp_path / "model.joblib")
+    for other in (joblib.load(tmp_path / "model.joblib"), pickle.loads(pickle.dumps(pipeline))):
+        np.testing.assert_array_equal(other.predict(X), pipeline.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"regularizer": "vatt"}, ValueError, "method must be one of"),
+        ({"regularizer": 3}, TypeError, "regularizer must be a method's name"),
+        ({"regularizer": None, "radius": 1.0}, ValueError, "radius and weight belong to"),
+        ({"epochs": 0}, ValueError, "epochs must be an integer >= 1"),
+        ({"learning_rate": -1.0}, ValueError, "learning_rate must be a finite number > 0"),
+        ({"module": 3}, TypeError, "module must be a torch.nn.Module"),
+    ],
+    ids=str,
+)
+def test_mistakes(moons, options, error, sentence):
+    with pytest.raises(error, match=sentence):
+        RegularizedClassifier(**options).fit(*moons)
+
+
+def test_labels_are_needed(moons):
+    X, y = moons
+    with pytest.raises(ValueError, match="at least one label other than -1"):
+        RegularizedClassifier().fit(X, np.full(len(X), -1))
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        RegularizedClassifier().fit(X, np.where(y == 1, 1, -1))
+
+
+@pytest.mark.parametrize("regularizer", ["vat", "random", "at-l2", "at-linf", None])
+def test_regression_with_targets_that_are_missing(regularizer):
+    X, y = make_regression(200, 5, noise=1.0, random_state=0)
+    hidden = y.copy()
+    hidden[::2] = np.nan
+    model = RegularizedRegressor(regularizer, epochs=40, random_state=0).fit(X, hidden)
+    assert model.score(X[::2], y[::2]) > 0.8
+    two = RegularizedRegressor(regularizer, epochs=2, random_state=0).fit(X, np.c_[y, -y])
+    assert two.predict(X).shape == (200, 2)
