@@ -10,6 +10,7 @@ from unshaken import (
     perturbations,
 )
 from unshaken.alarm import AlarmWarning
+from unshaken.auditing import Audit, audit
 from unshaken.methods import AT, MAT, MVAT, VAT, VMT, XAT, XVAT, Random
 from unshaken.objective import Objective
 from unshaken.regularizer import Regularizer
@@ -27,6 +28,7 @@ __all__ = [
     "XAT",
     "XVAT",
     "AlarmWarning",
+    "Audit",
     "ClassBalance",
     "EntropyMinimization",
     "Objective",
@@ -35,6 +37,7 @@ __all__ = [
     "Worst",
     "__version__",
     "adversaries",
+    "audit",
     "distributions",
     "divergences",
     "fields",

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from unshaken.cli.options import Command, arguments_of, parser_of
 from unshaken.cli.values import Mistake, closest
 
-COMMANDS = ("train", "compare", "tune", "reproduce", "bench")
+COMMANDS = ("train", "compare", "tune", "reproduce", "audit", "bench")
 """Each is a function in the module of its name beside this one."""
+
+FIRST = {"reproduce": "--name", "audit": "--run"}
+"""Options that the first word after the command may be."""
 
 FAILED = 1
 USAGE_ERROR = 2
@@ -61,8 +64,8 @@ def _run(words: list[str]) -> int:
             f"there is no command {name!r}{closest(name, COMMANDS)} (commands: "
             f"{', '.join(COMMANDS)})"
         )
-    if name == "reproduce" and len(words) > 1 and not words[1].startswith("-"):
-        words = [name, "--name", *words[1:]]
+    if name in FIRST and len(words) > 1 and not words[1].startswith("-"):
+        words = [name, FIRST[name], *words[1:]]
     command = _command(name)
     asked = any(word in ("-h", "--help") for word in words[1:])
     parser, options = parser_of(command, name, _methods() if asked else "")

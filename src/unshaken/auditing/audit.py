@@ -1,0 +1,329 @@
+"""The audit of a trained classifier."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unshaken import checks
+from unshaken.auditing import search as searching
+from unshaken.auditing.families import Family, families_for
+from unshaken.auditing.layers import Layers
+from unshaken.auditing.result import Audit, Curve, Moved
+from unshaken.auditing.sensitivity import input_gradient, sensitivities
+from unshaken.perturbations.warp import PADDINGS, warp
+
+SHOWN = 4
+"""Examples that are shown, of each family: rightly classified ones, where labels are known."""
+
+Progress = Callable[[str, int, int], None]
+"""Told of the family, the passes over all examples that are done, and of all."""
+
+
+def audit(
+    model: nn.Module,
+    data: Any,
+    *,
+    families: Sequence[str] | None = None,
+    examples: int | None = 500,
+    steps: int = 16,
+    directions: int = 14,
+    largest: Mapping[str, float] | None = None,
+    layers: Sequence[str] | bool = True,
+    padding: str = "border",
+    batch_size: int = 64,
+    device: str | torch.device | None = None,
+    seed: int = 0,
+    classes: Sequence[str] = (),
+    about: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """How far a movement must go before a trained classifier changes its answer.
+
+    For each family the degrees are scanned from small to large along several directions, the worst
+    one to first order among them, and the step in which a prediction changes is halved five times.
+    A threshold is therefore an upper bound: a direction that was not tried may need less. Movements
+    are exact (a rotation rotates) and resample the input by linear interpolation. Memory is that
+    of one batch.
+
+    Args:
+        model: from ``(N, C, *size)`` to outputs ``(N, classes)``; put in evaluation mode and back.
+        data: ``(x, y)`` or ``x`` alone, as tensors or arrays, a loader of such batches, or a
+            :class:`unshaken.data.Dataset` (its test set). Without labels accuracies count what
+            stays as predicted.
+        families: ``"shift"`` (pixels), ``"rotation"`` (degrees), ``"scale"`` (per cent),
+            ``"affine"``, ``"elastic"`` (pixels, root mean square); all that suit unless given.
+        examples: how many are looked at, the first ones; None for all.
+        steps: degrees of the scan.
+        directions: directions to try beside the worst one and its opposite, in families that have
+            more than one parameter. Work is at most ``steps × (directions + 3)`` passes for each.
+        largest: by family how far to look, in its unit.
+        layers: whether to look into the network, or the names of the modules to look at.
+        padding: what lies outside of an input: ``"border"``, ``"zeros"``, ``"reflection"``,
+            ``"circular"``.
+        batch_size: examples that pass the network at once.
+        device: ``"cpu"``, ``"cuda"``; that of the model unless given.
+        seed: of the random directions.
+        classes: names of the classes, for the report.
+        about: what else the report should tell.
+        progress: told how far it is.
+
+    Raises:
+        TypeError, ValueError: the model is no module, the data are nothing of the kind, inputs have
+            no spatial axes, or an option is unknown.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    for value, name in ((steps, "steps"), (batch_size, "batch_size")):
+        checks.integer(value, name)
+    checks.integer(directions, "directions", low=0)
+    checks.choice(padding, "padding", PADDINGS)
+    begin = time.monotonic()
+    x, y = examples_of(data, examples)
+    found = families_for(families, tuple(x.shape[2:]), padding)
+    for name in largest or {}:
+        if name not in {family.name for family in found}:
+            raise ValueError(f"largest must name families that are looked at, got {name!r}")
+    place = torch.device(device) if device is not None else _place(model)
+    modes = [(module, module.training) for module in model.modules()]
+    model.to(place).eval()
+    try:
+        result = _Work(model, x, y, place, batch_size, padding, seed, progress).run(
+            found, steps, directions, largest or {}, layers
+        )
+    finally:
+        for module, training in modes:
+            module.training = training
+    told = {
+        "examples": len(x),
+        "batch size": batch_size,
+        "degrees of the scan": steps,
+        "further directions": directions,
+        "padding": padding,
+        "device": str(place),
+        **(about or {}),
+    }
+    return Audit(
+        **result,
+        labels=y,
+        seconds=time.monotonic() - begin,
+        about=told,
+        classes=tuple(classes),
+    )
+
+
+class _Work:
+    """One audit under way."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor | None,
+        place: torch.device,
+        batch_size: int,
+        padding: str,
+        seed: int,
+        progress: Progress | None,
+    ) -> None:
+        self.model, self.x, self.y, self.place = model, x, y, place
+        self.batch_size, self.padding = batch_size, padding
+        self.generator = torch.Generator().manual_seed(seed)
+        self.progress = progress
+
+    def run(
+        self,
+        families: list[Family],
+        steps: int,
+        directions: int,
+        largest: Mapping[str, float],
+        layers: Sequence[str] | bool,
+    ) -> dict[str, Any]:
+        clean, gradients, rates = self._start(families)
+        inside: Mapping[str, Any] = {}
+        if layers:
+            inside = self._layers(families, None if isinstance(layers, bool) else list(layers))
+        curves, shaken = {}, []
+        for family in families:
+            degrees = searching.degrees_of(family, largest.get(family.name), steps)
+            looked = torch.cat(
+                [
+                    searching.directions_of(family, a, g, directions, self.generator)
+                    for a, g in zip(
+                        self.x.split(self.batch_size), gradients.split(self.batch_size), strict=True
+                    )
+                ],
+                1,
+            )
+            self._told(family.name, 0, len(self.x))
+            found = searching.search(
+                family, self.x, clean, self, looked, degrees, self.generator, self.padding
+            )
+            curves[family.name] = self._curve(family, found, clean)
+            shaken += self._shown(family, found, clean)
+            self._told(family.name, len(self.x), len(self.x))
+        return {
+            "curves": curves,
+            "sensitivity": rates,
+            "layers": inside,
+            "predictions": clean,
+            "shaken": shaken,
+        }
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The classes that the model predicts."""
+        with torch.no_grad():
+            outputs: Tensor = self.model(x.to(self.place))
+        return outputs.argmax(1)
+
+    def _start(self, families: list[Family]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Predictions, input gradients of the margin's loss, and sensitivities."""
+        clean, gradients, parts = [], [], []
+        for k, x in enumerate(self.x.split(self.batch_size)):
+            x = x.to(self.place)
+            with torch.no_grad():
+                outputs = self.model(x)
+            if outputs.dim() != 2 or outputs.shape[0] != len(x) or outputs.shape[1] < 2:
+                raise ValueError(
+                    "model must give outputs (N, classes) with at least 2 classes, got shape "
+                    f"{tuple(outputs.shape)} for {len(x)} examples"
+                )
+            predicted = outputs.argmax(1)
+            # What is to be left is the prediction, be it right or wrong.
+            _, g = input_gradient(self.model, x, predicted)
+            own = g
+            if self.y is not None:
+                labels = self.y[k * self.batch_size :][: len(x)].to(self.place)
+                checks.labels(labels, len(x), outputs)
+                _, own = input_gradient(self.model, x, labels)
+            parts.append({n: v.cpu() for n, v in sensitivities(x, own, families).items()})
+            clean.append(predicted.cpu())
+            gradients.append(g.cpu())
+            self._told("start", min((k + 1) * self.batch_size, len(self.x)), len(self.x))
+        rates = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return torch.cat(clean), torch.cat(gradients), rates
+
+    def _layers(self, families: list[Family], names: list[str] | None) -> Mapping[str, Any]:
+        layers = Layers(self.model, names)
+        for k, x in enumerate(self.x.split(self.batch_size)):
+            layers.add(self.model, x.to(self.place), families, self.generator, self.padding)
+            self._told("layers", min((k + 1) * self.batch_size, len(self.x)), len(self.x))
+        return layers.result()
+
+    def _curve(self, family: Family, found: searching.Found, clean: Tensor) -> Curve:
+        right = torch.ones_like(clean, dtype=torch.bool) if self.y is None else clean == self.y
+        goal = clean if self.y is None else self.y
+
+        def percent(mask: Tensor) -> float:
+            return 100 * float(mask.double().mean())
+
+        return Curve(
+            unit=family.unit,
+            pixels=family.pixels(1.0),
+            degrees=found.degrees,
+            worst=[percent(right & (found.threshold > d)) for d in found.degrees],
+            random=[percent(p == goal) for p in found.random],
+            threshold=found.threshold,
+            tolerance=searching.tolerance(found.degrees),
+        )
+
+    def _shown(self, family: Family, found: searching.Found, clean: Tensor) -> list[Moved]:
+        rows = found.threshold.argsort(stable=True)
+        rows = rows[found.threshold[rows] < float("inf")]
+        if self.y is not None:
+            # What is wrong already, at the edge of another class, tells little.
+            rows = rows[clean[rows] == self.y[rows]]
+        rows = rows[:SHOWN]
+        if not len(rows):
+            return []
+        x = self.x[rows]
+        v = family.displacement(x, found.direction[rows], found.threshold[rows])
+        moved = warp(x, v, self.padding)
+        return [
+            Moved(
+                index=int(i),
+                family=family.name,
+                degree=float(found.threshold[i]),
+                before=int(clean[i]),
+                after=int(found.changed_to[i]),
+                label=None if self.y is None else int(self.y[i]),
+                clean=x[k],
+                moved=moved[k],
+                displacement=v[k],
+            )
+            for k, i in enumerate(rows.tolist())
+        ]
+
+    def _told(self, what: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(what, done, total)
+
+
+def examples_of(data: Any, count: int | None) -> tuple[Tensor, Tensor | None]:
+    """Inputs ``(N, C, *size)`` and labels of the first ``count`` examples, on the CPU."""
+    if count is not None:
+        checks.integer(count, "examples")
+    if hasattr(data, "x_test"):
+        x, y = data.x_test, data.y_test
+        count = len(x) if count is None else min(count, len(x))
+        x, y = x[:count], y[:count]
+    elif isinstance(data, (Tensor, np.ndarray)):
+        x, y = data[:count], None
+    elif isinstance(data, (tuple, list)) and len(data) == 2 and _is_array(data[0]):
+        x, y = data[0][:count], None if data[1] is None else data[1][:count]
+    else:
+        x, y = _gathered(data, count)
+    x = torch.as_tensor(np.asarray(x) if isinstance(x, np.ndarray) else x).detach().cpu()
+    checks.inputs(x, "data")
+    if not 3 <= x.dim() <= 5:
+        raise ValueError(
+            "data must be inputs (N, C, *size) with 1 to 3 spatial axes, got shape "
+            f"{tuple(x.shape)}; give signals a channel axis with x[:, None]"
+        )
+    if y is None:
+        return x, None
+    y = torch.as_tensor(y).detach().cpu()
+    if y.shape != (len(x),) or y.is_floating_point():
+        raise ValueError(
+            f"data must hold a class index for each of the {len(x)} inputs, got labels of type "
+            f"{y.dtype} and shape {tuple(y.shape)}"
+        )
+    return x, y.long()
+
+
+def _gathered(data: Any, count: int | None) -> tuple[Tensor, Tensor | None]:
+    """The first examples of a loader."""
+    xs: list[Tensor] = []
+    ys: list[Tensor] = []
+    try:
+        batches = iter(data)
+    except TypeError:
+        raise TypeError(
+            "data must be (x, y), x, a loader of such batches, or a Dataset, got "
+            f"{type(data).__name__}"
+        ) from None
+    for batch in batches:
+        pair = isinstance(batch, (tuple, list))
+        xs.append(torch.as_tensor(batch[0] if pair else batch))
+        if pair and len(batch) > 1:
+            ys.append(torch.as_tensor(batch[1]))
+        if count is not None and sum(map(len, xs)) >= count:
+            break
+    if not xs:
+        raise ValueError("data must hold at least one example, got an empty loader")
+    labels = torch.cat(ys)[:count] if len(ys) == len(xs) else None
+    return torch.cat(xs)[:count], labels
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (Tensor, np.ndarray))
+
+
+def _place(model: nn.Module) -> torch.device:
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device

@@ -1,0 +1,86 @@
+"""Trained classifiers from wherever they lie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from unshaken import models
+from unshaken.data import Dataset
+from unshaken.training import load_model_weights
+
+
+def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Module:
+    """A trained network.
+
+    Args:
+        name: a run's folder, a checkpoint, a safetensors file or a state dict that ``torch.save``
+            wrote (nothing in any of them is executed), or ``timm:NAME`` for a pretrained model of
+            timm (``timm:NAME:random`` for an untrained one).
+        dataset: the data, for the network's inputs and classes.
+        network: a network's name or an import path ``package.module:function``; not needed for a
+            run's folder, which names its own.
+
+    Raises:
+        ValueError: the network is not known or the weights do not fit it.
+        CheckpointError: the file is missing or damaged.
+    """
+    if name.startswith("timm:"):
+        return _from_timm(name.removeprefix("timm:"), dataset)
+    path = Path(name)
+    weights = load_model_weights(path)
+    options: dict[str, Any] = {}
+    if network is None:
+        options = _described(path)
+        if not options:
+            raise ValueError(
+                f"model must say how the network of {name} is made: a name or "
+                "package.module:function; only a run's folder tells by itself"
+            )
+    else:
+        options = {"name": network}
+    model = models.build(
+        options.pop("name"),
+        channels=dataset.channels,
+        size=dataset.size,
+        classes=dataset.classes,
+        **options,
+    )
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"model: the weights of {name} do not fit the network for inputs "
+            f"{dataset.channels} × {dataset.size} and {dataset.classes} classes: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    return model
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """The network that a run's folder says it trained; nothing where there is no such folder."""
+    for folder in (path, path.parent, path.parent.parent):
+        file = folder / "config.json"
+        if file.is_file():
+            content = json.loads(file.read_text("utf-8"))
+            found = content.get("settings", {}).get("network", {})
+            return dict(found) if isinstance(found, dict) else {}
+    return {}
+
+
+def _from_timm(name: str, dataset: Dataset) -> nn.Module:
+    try:
+        import timm
+    except ImportError as error:
+        raise ValueError(
+            f"model timm:{name} needs the package timm (and torchvision): pip install "
+            f"'unshaken[timm]' ({error})"
+        ) from error
+    name, _, how = name.partition(":")
+    model: nn.Module = timm.create_model(
+        name, pretrained=how != "random", num_classes=dataset.classes, in_chans=dataset.channels
+    )
+    return model

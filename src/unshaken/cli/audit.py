@@ -1,0 +1,114 @@
+"""``unshaken audit``: what shakes a trained classifier."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from unshaken.cli.values import Mistake
+
+
+def audit(
+    run: str = "",
+    data: str = "digits",
+    model: str | None = None,
+    compare: str | None = None,
+    families: list[str] | None = None,
+    examples: int = 500,
+    steps: int = 16,
+    directions: int = 14,
+    padding: str = "border",
+    batch_size: int = 64,
+    layers: bool = True,
+    normalize: str | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    threads: int | None = None,
+    out: str | None = None,
+    download: bool = False,
+    quiet: bool = False,
+) -> int:
+    """How far a shift, rotation, scaling or deformation must go before a trained classifier changes
+    its answer, what shakes it most, and in which layers.
+
+    The first word after audit may be the classifier. Thresholds are upper bounds: they hold along
+    the directions that were tried.
+
+    Args:
+        run: a run's folder, a checkpoint, a safetensors or state-dict file, or timm:NAME
+        data: digits, moons, circles, sinusoids, mnist, svhn, cifar10, cifar100; a folder of images,
+            an .npz file, or hub:OWNER/NAME; its test set is used
+        model: how the network of a file is made, a name or package.module:function; a run's folder
+            tells by itself
+        compare: a second classifier to show beside it, as the first word
+        families: shift, rotation, scale, affine, elastic; all that suit the data unless given
+        examples: how many examples of the test set
+        steps: degrees of the scan
+        directions: directions to try beside the worst one to first order and its opposite
+        padding: what lies outside of an input, border, zeros, reflection or circular
+        batch_size: examples that pass the network at once; memory is bounded by it
+        layers: also look at what each layer makes of a movement
+        normalize: none, unit, centered, standard or zca; as the classifier was trained, the data's
+            own unless given
+        seed: of the data and the random directions
+        device: cpu, cuda or cuda:N; a GPU where there is one unless given
+        threads: threads of PyTorch
+        out: folder for audit.json and report.html
+        download: fetch published data that are missing
+        quiet: show no progress
+    """
+    import torch
+
+    from unshaken import data as sources
+    from unshaken.auditing import audit as audit_of
+    from unshaken.auditing.networks import classifier
+    from unshaken.cli.chosen import check_data
+    from unshaken.comparison.environment import environment
+    from unshaken.comparison.folder import require_folder
+    from unshaken.training import TrainingConfig
+    from unshaken.training.runtime import make_runtime
+
+    if not run:
+        raise Mistake("audit needs a classifier: a run's folder or a file with weights")
+    check_data(data)
+    if out is not None:
+        require_folder(Path(out))
+    if threads is not None:
+        torch.set_num_threads(threads)
+    dataset = sources.load(data, seed=seed, normalize=normalize, download=download)
+    place = make_runtime(TrainingConfig(steps=1, batch_size=1), device).device
+    found = []
+    for name in [run] if compare is None else [run, compare]:
+        found.append(
+            audit_of(
+                classifier(name, dataset, model),
+                dataset,
+                families=families,
+                examples=examples,
+                steps=steps,
+                directions=directions,
+                layers=layers,
+                padding=padding,
+                batch_size=batch_size,
+                device=place,
+                seed=seed,
+                about={
+                    "model": Path(name).name or name,
+                    "data": data,
+                    "environment": environment(1, torch.get_num_threads()),
+                },
+                progress=None if quiet else _show,
+            )
+        )
+        print(f"{name}\n{found[-1].table()}")
+    if out is not None:
+        page = found[0].save(out, found[1] if compare is not None else None)
+        print(f"report: {page}")
+    return 0
+
+
+def _show(what: str, done: int, total: int) -> None:
+    """Overwrites one line on a terminal; a pipe gets none."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r{what}: {done}/{total} examples  ", end=end, file=sys.stderr, flush=True)

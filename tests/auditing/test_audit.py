@@ -1,0 +1,263 @@
+"""The audit: thresholds against brute force, invariances known by construction, and its report."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import map_coordinates
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import unshaken
+from tests import networks
+from unshaken.auditing import audit, compare
+from unshaken.auditing.families import FAMILIES, families_for
+from unshaken.auditing.report import render
+from unshaken.perturbations.warp import warp
+
+
+def images(count=12, size=(9, 9), channels=1):
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(count, channels, *size, generator=generator)
+    kernel = torch.ones(channels, 1, *[3] * len(size)) / 3 ** len(size)
+    smooth = getattr(nn.functional, f"conv{len(size)}d")
+    return 3 * smooth(x, kernel, padding=1, groups=channels)
+
+
+def network(size=(9, 9), classes=3, channels=1):
+    torch.manual_seed(7)
+    return networks.mlp((channels, *size), classes, 16)
+
+
+def polar(x, model, radii, angles):
+    """The least radius of a shift at which the prediction changes, by trying all."""
+    clean = model(x).argmax(1)
+    found = torch.full((len(x),), math.inf)
+    for radius in radii:
+        for angle in angles:
+            v = torch.tensor([math.cos(angle), math.sin(angle)]) * radius
+            moved = warp(x, v.reshape(1, 2, 1, 1).expand(len(x), 2, *x.shape[2:]))
+            changed = (model(moved).argmax(1) != clean) & (found == math.inf)
+            found[changed] = radius
+    return found
+
+
+def test_shift_thresholds_are_those_of_brute_force():
+    x, model = images(), network()
+    result = audit(model, x, families=["shift"], steps=24, directions=46, layers=False)
+    curve = result.curves["shift"]
+    radii = np.arange(1, 200) * curve.degrees[-1] / 200
+    with torch.no_grad():
+        dense = polar(x, model, radii, np.linspace(0, 2 * math.pi, 46, endpoint=False))
+    both = (dense < math.inf) & (curve.threshold < math.inf)
+    assert both.sum() >= 6
+    assert ((dense < math.inf) == (curve.threshold < math.inf)).all()
+    # The brute force's own step beside the stated tolerance; the audit also tries the gradient's.
+    slack = curve.tolerance + curve.degrees[-1] / 200
+    assert (curve.threshold[both] <= dense[both] + slack).all()
+    assert (curve.threshold[both] >= dense[both] - 4 * slack).all()
+
+
+def test_rotation_thresholds_are_those_of_brute_force():
+    x, model = images(), network()
+    curve = audit(model, x, families=["rotation"], steps=30, layers=False).curves["rotation"]
+    clean = model(x).argmax(1)
+    step = curve.degrees[-1] / 240
+    dense = torch.full((len(x),), math.inf)
+    center = (np.array(x.shape[2:]) - 1) / 2
+    p = np.stack(np.meshgrid(*map(np.arange, x.shape[2:]), indexing="ij")) - center[:, None, None]
+    for k in range(1, 241):
+        for sign in (1, -1):
+            angle = math.radians(sign * k * step)
+            turn = np.array(
+                [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+            )
+            at = np.einsum("ij,jab->iab", turn, p) + center[:, None, None]
+            moved = np.stack(
+                [map_coordinates(one[0], at, order=1, mode="nearest") for one in x.numpy()]
+            )
+            changed = model(torch.from_numpy(moved)[:, None]).argmax(1) != clean
+            dense[changed & (dense == math.inf)] = k * step
+    assert ((dense < math.inf) == (curve.threshold < math.inf)).all()
+    both = dense < math.inf
+    assert both.any()
+    difference = (curve.threshold - dense)[both].abs()
+    assert (difference <= curve.tolerance + step).all()
+
+
+class Around(nn.Module):
+    """Convolutions that know no border, and a mean over all positions."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=1, padding_mode="circular"),
+            nn.ReLU(),
+            nn.Conv2d(6, 6, 3, padding=1, padding_mode="circular"),
+            nn.ReLU(),
+        )
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.last(self.layers(x).mean((2, 3)))
+
+
+def test_integer_shifts_do_not_shake_a_circular_network():
+    x, model = images(16, (8, 8)), Around()
+    family = families_for(["shift"], (8, 8), "circular")[0]
+    clean = model(x)
+    for direction in ([1.0, 0.0], [0.0, -1.0]):
+        along = torch.tensor(direction).expand(len(x), 2)
+        for degree in (1.0, 2.0, 5.0):
+            v = family.displacement(x, along, torch.full((len(x),), degree))
+            moved = warp(x, v, "circular")
+            rolled = x.roll([-round(d * degree) for d in direction], (2, 3))
+            torch.testing.assert_close(moved, rolled)
+            torch.testing.assert_close(model(moved), clean)
+    result = audit(
+        model, x, families=["shift"], steps=1, directions=4, largest={"shift": 2.0},
+        padding="circular", layers=["layers.0", "layers.3"],
+    )  # fmt: skip
+    # Two pixels along the axes are integer shifts, whatever else was tried.
+    assert result.curves["shift"].degrees == [2.0]
+    for row in result.layers["shift"]:
+        assert row["equivariance error"] is not None
+
+
+class Radial(nn.Module):
+    """It sees only how far positions are from the center: any rotation leaves it as it is."""
+
+    def __init__(self, size):
+        super().__init__()
+        axes = [torch.linspace(-1, 1, d) for d in size]
+        grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+        self.register_buffer("weight", torch.exp(-8 * grid.square().sum(0)) / 200)
+
+    def forward(self, x):
+        seen = (x * self.weight).flatten(1).sum(1)
+        return torch.stack([seen, 0.5 - seen], 1)
+
+
+def test_rotations_do_not_shake_what_is_invariant_to_them():
+    size = (41, 41)
+    axes = [torch.linspace(-1, 1, d) for d in size]
+    r2 = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(0)
+    x = torch.stack([torch.exp(-3 * r2), 0.02 * torch.cos(4 * r2)])[:, None]
+    result = audit(Radial(size), x, families=["rotation", "scale"], layers=False)
+    assert (result.curves["rotation"].threshold == math.inf).all()
+    scale, turn = (float(result.sensitivity[k].max()) for k in ("scale", "rotation"))
+    assert turn < 1e-3 * scale
+
+
+@pytest.mark.parametrize("size", [(40,), (9, 12), (6, 5, 7)], ids=["signal", "image", "volume"])
+def test_every_number_of_axes(size):
+    model = network(size)
+    x = images(6, size)
+    y = torch.tensor([0, 1, 2, 0, 1, 2])
+    result = audit(model, (x, y), steps=3, directions=2, batch_size=4)
+    assert list(result.curves) == [n for n, f in FAMILIES.items() if len(size) in f.axes]
+    assert result.accuracy == pytest.approx(100 * float((model(x).argmax(1) == y).double().mean()))
+    for name, curve in result.curves.items():
+        assert len(curve.worst) == len(curve.random) == 3
+        assert all(a >= b for a, b in zip(curve.worst, curve.worst[1:], strict=False)), name
+        assert set(result.by_class()) == {"0", "1", "2"}
+    assert ("<h2>Most easily shaken" in render(result)) == bool(result.shaken)
+
+
+def test_degrees_are_in_the_units_they_say():
+    x = images(1, (21, 31))
+    one = torch.ones(1)
+    for family in families_for(None, (21, 31), "border"):
+        direction = torch.zeros(1, family.freedom)
+        direction[0, 0] = 1.0
+        v = family.displacement(x, direction, 0.1 * one)
+        rms = v.square().sum(1).mean().sqrt()
+        assert float(rms) == pytest.approx(0.1 * family.pixels(1.0), rel=2e-3), family.name
+    turn = families_for(["rotation"], (5, 5), "border")[0]
+    quarter = turn.displacement(images(1, (5, 5)), torch.ones(1, 1), torch.tensor([90.0]))
+    x = torch.arange(25.0).reshape(1, 1, 5, 5)
+    torch.testing.assert_close(warp(x, quarter), torch.rot90(x, -1, (2, 3)), atol=1e-4, rtol=0)
+
+
+def test_data_in_every_form_give_the_same():
+    x, y, model = images(8), torch.arange(8) % 3, network()
+    options = {"families": ["scale"], "steps": 4, "layers": False, "batch_size": 3}
+    first = audit(model, (x, y), **options).to_dict()
+    loader = DataLoader(TensorDataset(x, y), batch_size=5)
+    for data in ((x.numpy(), y.numpy()), loader):
+        other = audit(model, data, **options).to_dict()
+        assert {**other, "seconds": 0} == {**first, "seconds": 0}
+    assert audit(model, loader, examples=4, **options).predictions.shape == (4,)
+
+
+def test_the_model_is_as_it_was():
+    model = network().train()
+    model[2].eval()
+    before = [m.training for m in model.modules()]
+    torch.manual_seed(1)
+    audit(model, images(4), steps=2, directions=1)
+    assert [m.training for m in model.modules()] == before
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(1)))
+
+
+def test_layers_tell_where_a_movement_is_lost():
+    model = Around()
+    found = audit(
+        model, images(8, (16, 16)), families=["shift"], steps=1, padding="circular"
+    ).layers["shift"]
+    changes = {str(row["layer"]): row["change"] for row in found}
+    # The mean over positions makes a shift almost invisible; the convolutions do not.
+    assert changes["last"] < 0.2 * changes["layers.0"]
+    errors = [row["equivariance error"] for row in found if row["equivariance error"] is not None]
+    assert len(errors) == 4
+    assert max(errors) < 0.6
+
+
+def test_two_models_on_the_same_examples(tmp_path):
+    x = images(8)
+    a, b = (audit(m, x, steps=4, directions=2) for m in (network(), Still()))
+    found = compare(a, b)
+    assert all(row["smaller"] == 0 for row in found.values())
+    a.save(tmp_path, b)
+    content = json.loads((tmp_path / "audit.json").read_text())
+    assert content["comparison"] == found
+    assert "two models" in (tmp_path / "report.html").read_text()
+    with pytest.raises(ValueError, match="same examples"):
+        compare(a, audit(network(), x[:4], steps=4))
+
+
+class Still(nn.Module):
+    """Nothing changes its mind."""
+
+    def forward(self, x):
+        return x.flatten(1).mean(1, keepdim=True) * torch.zeros(3) + torch.tensor([1.0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "options", "error", "sentence"),
+    [
+        (len, images(2), {}, TypeError, "model must be a torch.nn.Module"),
+        (network(), torch.randn(3, 4), {}, ValueError, "inputs \\(N, C, \\*size\\)"),
+        (network(), 3, {}, TypeError, "data must be"),
+        (network(), (images(2), torch.ones(2)), {}, ValueError, "a class index for each"),
+        (network(), images(2), {"families": ["twist"]}, ValueError, "families must be among"),
+        (network((9,)), images(2, (9,)), {"families": ["rotation"]}, ValueError, "2 or 3 spatial"),
+        (network(), images(2), {"layers": ["nope"]}, ValueError, "layers must be names"),
+        (network(), images(2), {"padding": "mirror"}, ValueError, "padding must be one of"),
+        (network(), images(2), {"steps": 0}, ValueError, "steps must be an integer >= 1"),
+        (network(), images(2), {"largest": {"shear": 1}}, ValueError, "largest must name"),
+    ],
+)
+def test_mistakes(model, data, options, error, sentence):
+    with pytest.raises(error, match=sentence):
+        audit(model, data, **options)
+
+
+def test_public_face():
+    assert unshaken.audit is audit
