@@ -11,7 +11,22 @@ from unshaken import (
 )
 from unshaken.alarm import AlarmWarning
 from unshaken.auditing import Audit, audit
-from unshaken.methods import AT, MAT, MVAT, VAT, VMT, XAT, XVAT, Random
+from unshaken.methods import (
+    AT,
+    MAT,
+    MVAT,
+    VAT,
+    VMT,
+    XAT,
+    XVAT,
+    MeanTeacher,
+    Mixup,
+    PiModel,
+    Random,
+    StochasticTransformations,
+    TangentPropagation,
+    TemporalEnsembling,
+)
 from unshaken.objective import Objective
 from unshaken.regularizer import Regularizer
 from unshaken.terms import ClassBalance, EntropyMinimization
@@ -31,9 +46,15 @@ __all__ = [
     "Audit",
     "ClassBalance",
     "EntropyMinimization",
+    "MeanTeacher",
+    "Mixup",
     "Objective",
+    "PiModel",
     "Random",
     "Regularizer",
+    "StochasticTransformations",
+    "TangentPropagation",
+    "TemporalEnsembling",
     "Worst",
     "__version__",
     "adversaries",

@@ -111,6 +111,12 @@ def processes() -> int:
     return 1 if shares is None else shares.processes
 
 
+def rank() -> int:
+    """Which of the processes that share a batch this is, from 0."""
+    shares = _shares()
+    return 0 if shares is None else shares.rank
+
+
 def groups() -> int:
     """How many equal groups of rows a batch consists of; 1 outside :func:`grouped`."""
     shares = _shares()
@@ -175,7 +181,10 @@ def mean_over_processes(mean: Tensor) -> Tensor:
     return mean + (whole / shares.processes - mean.detach())
 
 
-def gatherer() -> Callable[[Tensor], Tensor]:
+Gather = Callable[[Tensor], Tensor]
+
+
+def gatherer() -> Gather:
     """Makes the whole batch's rows of this process's, also when called after :func:`shared`."""
     shares = _shares()
     if shares is None or shares.processes == 1:

@@ -182,7 +182,7 @@ class Objective(nn.Module):
             {"params": list(self.model.parameters()), "lr": lr, **options}
         ]
         for term in self._terms():
-            own = list(term.parameters())
+            own = [p for p in term.parameters() if p.requires_grad]
             if own:
                 player = term.adversary if isinstance(term, Regularizer) else None
                 rate = player.learning_rate if isinstance(player, MaskPlayer) else lr

@@ -229,6 +229,18 @@ class CleanPass:
         with normalization_policy(self.layers, self.policy), replayed:
             return (self.eager if eager else self.model)(x)
 
+    def anew(self, x: Tensor, model: Model | None = None) -> Tensor:
+        """Outputs for inputs of the same shape with draws of their own: other dropout masks.
+
+        Args:
+            x: the inputs.
+            model: another network than the one at hand, as a teacher's.
+        """
+        network = self.model if model is None else model
+        layers = self.layers if model is None else normalization_layers(network)
+        with normalization_policy(layers, self.policy):
+            return network(x)
+
     def input_gradient(self, divergence: Divergence, *, create_graph: bool = False) -> Tensor:
         """``g = ∂ Σ_i D_i / ∂x`` at the clean input, of ``x``'s shape.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +37,9 @@ class Term(nn.Module, ABC):
     (the running ones) or ``"update"`` (the model's own training behavior).
 
     With ``every=k`` it acts in every k-th training call, with k times its weight: the same force
-    on average at a k-th of the cost. The first call acts; the count is in the state dict.
+    on average at a k-th of the cost. The first call acts. With ``ramp=T`` its weight rises over the
+    first T training calls as ``exp(−5 (1 − t/T)²)`` (Laine & Aila 2017). The count of calls is in
+    the state dict.
     """
 
     labeled: bool = False
@@ -50,15 +53,21 @@ class Term(nn.Module, ABC):
     (:class:`unshaken.adversaries.Adversary`)."""
 
     def __init__(
-        self, weight: float = 1.0, batch_norm: str = "batch", name: str = "", every: int = 1
+        self,
+        weight: float = 1.0,
+        batch_norm: str = "batch",
+        name: str = "",
+        every: int = 1,
+        ramp: int = 0,
     ) -> None:
         super().__init__()
         self.weight = checks.number(weight, "weight", low=0.0)
         self.batch_norm = checks.choice(batch_norm, "batch_norm", BATCH_NORM_POLICIES)
         self.name = name or type(self).__name__.lower()
         self.every = checks.integer(every, "every")
+        self.ramp = checks.integer(ramp, "ramp", low=0)
         self._calls = 0
-        if self.every > 1:
+        if self.every > 1 or self.ramp:
             self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     @abstractmethod
@@ -69,21 +78,24 @@ class Term(nn.Module, ABC):
         """What can be found before the penalty itself is computed, while the clean graph lives."""
         return None
 
-    def turn(self) -> int:
-        """The factor of this call's weight: ``every`` in each ``every``-th call, else 0; counts it.
+    def turn(self) -> float:
+        """The factor of this call's weight: ``every`` in each ``every``-th call, else 0, times the
+        ramp's; counts the call.
 
         Outside training (in evaluation mode or without gradients) it is 1 in each call.
         """
-        if self.every == 1 or not (self.training and torch.is_grad_enabled()):
+        counts = self.every > 1 or self.ramp
+        if not counts or not (self.training and torch.is_grad_enabled()):
             return 1
         due = self._calls % self.every == 0
+        left = max(0.0, 1 - self._calls / self.ramp) if self.ramp else 0.0
         self._calls += 1
         self.get_buffer("calls").fill_(self._calls)
-        return self.every if due else 0
+        return self.every * math.exp(-5 * left**2) if due else 0
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        if self.every > 1:
+        if self.every > 1 or self.ramp:
             self._calls = int(self.get_buffer("calls"))
 
     def check(self, x: Tensor) -> None:
@@ -127,6 +139,7 @@ class Term(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         text = f"weight={self.weight:g}" + (f", every={self.every}" if self.every > 1 else "")
+        text += f", ramp={self.ramp}" if self.ramp else ""
         return text if self.batch_norm == "batch" else f"{text}, batch_norm={self.batch_norm!r}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from unshaken.methods.catalog import CATALOG, Shape, build, settings_for
 
@@ -12,7 +13,7 @@ from unshaken.methods.catalog import CATALOG, Shape, build, settings_for
 @pytest.mark.parametrize("name", CATALOG)
 def test_each_setting_has_a_range_that_holds_its_default_and_can_be_built(name):
     method = CATALOG[name]
-    shape = Shape(1, (6, 6), 4)
+    shape = Shape(1, (6, 6), 4, 3, torch.nn.Linear(36, 3))
     for setting, default in method.settings.items():
         where = method.range_of(setting)
         assert where.low <= default <= where.high

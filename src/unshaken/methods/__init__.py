@@ -2,9 +2,30 @@
 
 from unshaken.methods.at import AT
 from unshaken.methods.mat import MAT, MVAT
+from unshaken.methods.mean_teacher import MeanTeacher
+from unshaken.methods.mixup import Mixup
+from unshaken.methods.pi_model import PiModel
 from unshaken.methods.random import Random
+from unshaken.methods.stochastic import StochasticTransformations
+from unshaken.methods.tangent_propagation import TangentPropagation
+from unshaken.methods.temporal_ensembling import TemporalEnsembling
 from unshaken.methods.vat import VAT
 from unshaken.methods.vmt import VMT
 from unshaken.methods.xat import XAT, XVAT
 
-__all__ = ["AT", "MAT", "MVAT", "VAT", "VMT", "XAT", "XVAT", "Random"]
+__all__ = [
+    "AT",
+    "MAT",
+    "MVAT",
+    "VAT",
+    "VMT",
+    "XAT",
+    "XVAT",
+    "MeanTeacher",
+    "Mixup",
+    "PiModel",
+    "Random",
+    "StochasticTransformations",
+    "TangentPropagation",
+    "TemporalEnsembling",
+]

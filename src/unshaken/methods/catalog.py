@@ -16,7 +16,13 @@ from torch import nn
 from unshaken import masks
 from unshaken.methods.at import AT
 from unshaken.methods.mat import MAT, MVAT
+from unshaken.methods.mean_teacher import MeanTeacher
+from unshaken.methods.mixup import Mixup
+from unshaken.methods.pi_model import PiModel
 from unshaken.methods.random import Random
+from unshaken.methods.stochastic import StochasticTransformations
+from unshaken.methods.tangent_propagation import TangentPropagation
+from unshaken.methods.temporal_ensembling import TemporalEnsembling
 from unshaken.methods.vat import VAT
 from unshaken.methods.vmt import VMT
 from unshaken.methods.xat import XAT, XVAT
@@ -141,6 +147,19 @@ def _table(shape: Shape, s: Settings) -> masks.Table:
 
 
 _MASK = {"sparsity": 1.0, "scale": 1.0}
+_NOISE = {"noise": 0.15, "ramp": 500.0}
+_CONSISTENCY = {
+    "weight": Range(0.1, 100.0),
+    "noise": Range(0.02, 1.0),
+    "ramp": Range(1.0, 10_000.0, searched=False),
+}
+
+
+def _network(shape: Shape) -> nn.Module:
+    if shape.network is None:
+        raise ValueError("shape must hold the network to be trained, got network=None")
+    return shape.network
+
 
 CATALOG: Mapping[str, Method] = {
     "baseline": Method("plain training", lambda shape, s: []),
@@ -246,6 +265,62 @@ CATALOG: Mapping[str, Method] = {
         {"radius": 0.5, "weight": 1.0},
         axes=1,
         ranges=_PIXELS,
+    ),
+    "pi-model": Method(
+        "two noisy passes agree",
+        lambda shape, s: [PiModel(s["weight"], s["noise"], name="pi-model", ramp=round(s["ramp"]))],
+        {"weight": 10.0, **_NOISE},
+        ranges=_CONSISTENCY,
+    ),
+    "mean-teacher": Method(
+        "agrees with an average of its weights",
+        lambda shape, s: [
+            MeanTeacher(_network(shape), s["decay"], s["weight"], s["noise"], ramp=round(s["ramp"]))
+        ],
+        {"weight": 10.0, "decay": 0.99, **_NOISE},
+        ranges={**_CONSISTENCY, "decay": Range(0.9, 0.999, searched=False)},
+        training=lambda s: {"ema": s["decay"]},
+    ),
+    "temporal-ensembling": Method(
+        "agrees with its earlier predictions of the example",
+        lambda shape, s: [
+            TemporalEnsembling(
+                shape.examples, shape.classes, s["decay"], s["weight"], ramp=round(s["ramp"])
+            )
+        ],
+        {"weight": 10.0, "decay": 0.6, "ramp": 500.0},
+        ranges={**_CONSISTENCY, "decay": Range(0.3, 0.99, searched=False)},
+    ),
+    "stochastic": Method(
+        "several noisy passes agree, and each chooses",
+        lambda shape, s: [
+            StochasticTransformations(
+                round(s["passes"]),
+                s["exclusivity"],
+                s["weight"],
+                s["noise"],
+                ramp=round(s["ramp"]),
+            )
+        ],
+        {"weight": 1.0, "passes": 4.0, "exclusivity": 0.1, **_NOISE},
+        ranges={
+            **_CONSISTENCY,
+            "passes": Range(2.0, 5.0, log=False, searched=False),
+            "exclusivity": Range(0.01, 1.0, searched=False),
+        },
+    ),
+    "mixup": Method(
+        "mixed inputs, mixed labels",
+        lambda shape, s: [Mixup(s["alpha"])],
+        {"alpha": 0.4},
+        ranges={"alpha": Range(0.05, 4.0)},
+    ),
+    "tangent-prop": Method(
+        "outputs flat along affine tangents",
+        lambda shape, s: [TangentPropagation(Affine(), weight=s["weight"])],
+        {"weight": 0.01},
+        axes=1,
+        ranges={"weight": Range(1e-4, 1.0)},
     ),
     "entropy": Method(
         "entropy minimization", lambda shape, s: [EntropyMinimization(s["weight"])], {"weight": 1.0}

@@ -1,0 +1,91 @@
+"""Mean teacher."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from unshaken import checks
+from unshaken.adversaries.base import Penalty
+from unshaken.methods.consistency import Consistency, live, probabilities, squared_distance
+from unshaken.passes import CleanPass
+from unshaken.regularizer import Found
+
+
+class MeanTeacher(Consistency):
+    """The prediction should agree with that of averaged weights (Tarvainen & Valpola 2017).
+
+    ``mean_i mean_c (p_c(x_i; θ) − p_c(x_i + η_i; θ'))²`` with the teacher's weights
+    ``θ' ← α θ' + (1 − α) θ``, ``α = min(decay, 1 − 1/(t + 1))`` in the t-th training call, before
+    they are used; statistics of batch norm are the student's. The teacher is a constant: no
+    gradient reaches it. Label-free. It is the teacher that the paper evaluates: :attr:`teacher`, or
+    an average of the weights with the same decay (``ema`` of the training settings).
+
+    Args:
+        model: the network to be trained; it is copied, not kept.
+        decay: α, in [0, 1).
+        weight, noise: see :class:`~unshaken.methods.consistency.Consistency`.
+
+    Example:
+        >>> teacher = MeanTeacher(model, decay=0.99, weight=10.0, ramp=2000)
+        >>> loss = F.cross_entropy(model(x), y) + teacher(model, u)
+    """
+
+    updates: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        decay: float = 0.99,
+        weight: float = 1.0,
+        noise: float = 0.15,
+        *,
+        batch_norm: str = "batch",
+        name: str = "",
+        every: int = 1,
+        ramp: int = 0,
+    ) -> None:
+        super().__init__(
+            weight,
+            noise,
+            batch_norm=batch_norm,
+            name=name or "mean-teacher",
+            every=every,
+            ramp=ramp,
+        )
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        self.decay = checks.number(decay, "decay", low=0.0)
+        if self.decay >= 1:
+            raise ValueError(f"decay must be in [0, 1), got {decay!r}")
+        self.teacher = copy.deepcopy(model).requires_grad_(False)
+        """The network with the averaged weights."""
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
+        signal, p = live(clean)
+        if self.training and torch.is_grad_enabled():
+            self._follow(clean)
+        with torch.no_grad():
+            q = probabilities(clean.anew(self.noisy(clean.x.detach()), self.teacher))
+        return Penalty(squared_distance(p, q), None, signal)
+
+    def _follow(self, clean: CleanPass) -> None:
+        model = clean.eager
+        if not isinstance(model, nn.Module):
+            raise TypeError("model must be a torch.nn.Module, whose weights the teacher averages")
+        own, theirs = dict(self.teacher.named_parameters()), dict(model.named_parameters())
+        if own.keys() != theirs.keys():
+            raise ValueError("model must be the one that the teacher was copied from")
+        with torch.no_grad():
+            self.updates += 1
+            share = (1 / (self.updates + 1.0)).clamp_min(1 - self.decay)
+            for name, average in own.items():
+                average.lerp_(theirs[name].detach(), share.to(average))
+            for kept, now in zip(self.teacher.buffers(), model.buffers(), strict=True):
+                kept.copy_(now)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, decay={self.decay:g}"
