@@ -39,12 +39,12 @@ BARS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "conv_small": CONVOLUTIONAL,
     "conv_large": CONVOLUTIONAL,
     "mnist_mlp": {
-        "at-*": {"time": 2.1},
-        "vat": {"time": 2.55},
-        "xvat*": {"time": 2.45},
-        "vmt-*": {"time": 2.5},
+        "at-*": {"time compiled": 2.1},
+        "vat": {"time compiled": 2.55},
+        "xvat*": {"time compiled": 2.45},
+        "vmt-*": {"time compiled": 2.5},
     },
-    "sinusoids_mlp": {"vmt-*": {"time": 2.0}},
+    "sinusoids_mlp": {"vmt-*": {"time compiled": 2.0}},
 }
 """By preset and method, the first pattern that fits a name."""
 
@@ -76,6 +76,8 @@ def compared(preset: str) -> Iterator[tuple[str, str, float, float]]:
 
 
 def _quantity(row: Mapping[str, Any], quantity: str) -> float | None:
+    if quantity == "time compiled":
+        return row["compiled"]["ratio"]["median"] if "compiled" in row else None
     if quantity == "time":
         return row["library"]["ratio"]["median"]
     if quantity == "memory":

@@ -93,6 +93,17 @@ class Term(nn.Module, ABC):
         self.get_buffer("calls").fill_(self._calls)
         return self.every * math.exp(-5 * left**2) if due else 0
 
+    @property
+    def calls_so_far(self) -> int:
+        """Training calls that were counted; 0 where neither ``every`` nor ``ramp`` needs them."""
+        return self._calls
+
+    def count_calls(self, calls: int) -> None:
+        """Go on as after so many training calls."""
+        self._calls = calls
+        if "calls" in self._buffers:
+            self.get_buffer("calls").fill_(calls)
+
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         if self.every > 1 or self.ramp:

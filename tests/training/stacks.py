@@ -40,7 +40,7 @@ def objective(method: str, seed: int, changes: dict[str, Any] | None = None) -> 
     used = catalog.settings_for(method, changes or {"xvat": {"learning_rate": 0.05}})
     dropout = used["dropout"]["rate"] if "dropout" in used else 0.0
     model = models.mlp([CHANNELS * 30, 16, 8, CLASSES], dropout=dropout)
-    shape = catalog.Shape(CHANNELS, SIZE, EXAMPLES)
+    shape = catalog.Shape(CHANNELS, SIZE, EXAMPLES, CLASSES, model)
     return Objective(model, *catalog.build(method, shape, used))
 
 

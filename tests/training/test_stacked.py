@@ -21,11 +21,21 @@ from unshaken import AlarmWarning, Objective, Random, models
 from unshaken.data import Augmentation
 from unshaken.methods import catalog
 from unshaken.perturbations import Mask
+from unshaken.stacking import stack_objectives
 from unshaken.training import train
 from unshaken.training.stacked import Member, train_stacked
 
+ALONE = ("mean-teacher", "temporal-ensembling")
+"""What they keep is of one network, or of one run's examples."""
+TOGETHER = [method for method in METHODS if method not in ALONE]
 
-@pytest.mark.parametrize("method", METHODS)
+
+@pytest.mark.parametrize("method", ALONE)
+def test_what_cannot_be_stacked(method):
+    assert stack_objectives([objective(method, seed) for seed in (3, 4)]) is None
+
+
+@pytest.mark.parametrize("method", TOGETHER)
 def test_every_method_in_double_precision(method):
     # A difference of outputs a small step away magnifies rounding.
     by_difference = any(part in ("vat", "mvat") for part in method.split("+"))
@@ -33,7 +43,7 @@ def test_every_method_in_double_precision(method):
     assert_alike(alone, together, 1e-7 if by_difference else 1e-12)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TOGETHER)
 def test_one_step_in_single_precision(method):
     """By plain descent: Adam divides a gradient that is all rounding by itself."""
     by_difference = any(part in ("vat", "mvat") for part in method.split("+"))

@@ -30,8 +30,9 @@ class RegularizedClassifier(ClassifierMixin, RegularizedEstimator):
     have to come in an array of objects to hold a -1 among them.
 
     Args:
-        regularizer: a method's name as on the command line, several joined by ``+``
-            (``"vat+entropy"``), an unshaken term or a list of them (copied in each fit), or None.
+        regularizer: a method's name as on the command line, several joined by ``+``, an unshaken
+            term or a list of them (copied in each fit), or None. With a handful of labels VAT
+            alone may give all rows to one class; entropy minimization beside it prevents that.
         radius: size of the perturbation, of a method given by name. Unless given, additive ones
             (``vat``, ``at-l2``, ...) take a quarter of a typical standardized row's length,
             ``0.25 √features``; movements their default in pixels.
@@ -70,7 +71,7 @@ class RegularizedClassifier(ClassifierMixin, RegularizedEstimator):
 
     def __init__(
         self,
-        regularizer: Any = "vat",
+        regularizer: Any = "vat+entropy",
         *,
         radius: float | None = None,
         weight: float | None = None,

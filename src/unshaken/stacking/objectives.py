@@ -64,6 +64,8 @@ def unstack_objectives(stacked: Objective, objectives: Sequence[Objective]) -> N
     """Load what a stack has learned into the objectives it was made of."""
     unstack(stacked.model, [each.model for each in objectives])
     for term, *column in zip(_terms(stacked), *map(_terms, objectives), strict=True):
+        for each in column:
+            each.count_calls(term.calls_so_far)
         player = term.adversary if isinstance(term, Regularizer) else None
         theirs = [each.adversary for each in column if isinstance(each, Regularizer)]
         if isinstance(player, StackedTable | StackedMemory):
@@ -85,6 +87,8 @@ def _stack_terms(terms: Sequence[Term], dtype: torch.dtype) -> Term | None:
         if any(not torch.equal(buffer, buffers[0]) for buffer in buffers):
             return None
     result = copy.deepcopy(first)
+    if not isinstance(result, Regularizer) and any(n != "calls" for n, _ in result.named_buffers()):
+        return None  # what it keeps is of one network, or of one run's examples
     if isinstance(result, Regularizer):
         theirs = [term.adversary for term in terms if isinstance(term, Regularizer)]
         adversary = stack_adversaries(theirs, result.perturbation, dtype)
