@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -74,20 +74,31 @@ def print_table(summary: Mapping[str, Any]) -> None:
         )
         for row in rows
     ]
-    table = Table()
-    shown = [k for k in range(len(names)) if any(row[k] for row in cells)]
-    for k in shown:
-        table.add_column(names[k], justify="right" if k else "left", no_wrap=True)
-    for row in cells:
-        table.add_row(*(row[k] for k in shown))
     # In a pipe nothing is cut off, however long the names are.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    shown = [k for k in range(len(names)) if any(row[k] for row in cells)]
+    table = _table(names, cells, shown)
+    # On a narrow terminal a column less is better than numbers cut in two; the report has all.
+    unbound = console.options.update(width=10_000)
+    while len(shown) > 2 and console.measure(table, options=unbound).maximum > console.width:
+        shown.pop()
+        table = _table(names, cells, shown)
+    console.print(table)
     for row in rows:
         for failure in row["failures"]:
             print(f"{row['method']}, {failure}")
     alarms = [f"{row['method']} {len(row['alarms'])}" for row in rows if row["alarms"]]
     if alarms:
         print(f"alarms, which the report spells out: {', '.join(alarms)}")
+
+
+def _table(names: Sequence[str], cells: Sequence[Sequence[str]], shown: Sequence[int]) -> Table:
+    table = Table()
+    for k in shown:
+        table.add_column(names[k], justify="right" if k else "left", no_wrap=True)
+    for row in cells:
+        table.add_row(*(row[k] for k in shown))
+    return table
 
 
 def _pm(mean: float | None, error: float | None, sign: str = "") -> str:
