@@ -17,7 +17,7 @@ def examples(count: int, seed: int, noise: float = 0.3) -> tuple[torch.Tensor, t
     return x, y + noise * torch.randn(y.shape, generator=generator)
 
 
-def main(steps: int = 400, weight: float = 0.3, seed: int = 0) -> float:
+def main(steps: int = 200, weight: float = 3.0, seed: int = 0) -> float:
     torch.manual_seed(seed)
     x, y = examples(40, seed)
     unlabeled, _ = examples(1000, seed + 100)
@@ -27,9 +27,10 @@ def main(steps: int = 400, weight: float = 0.3, seed: int = 0) -> float:
         nn.Linear(10, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1)
     )
     smooth = unshaken.Regularizer(
-        Additive(2), PowerIteration(radius=1.0), SquaredError(), weight, name="smooth"
+        Additive(2), PowerIteration(radius=0.1), SquaredError(), weight, name="smooth"
     )
-    objective = unshaken.Objective(model, smooth, criterion=SquaredError(labeled=True))
+    terms = [smooth] if weight else []
+    objective = unshaken.Objective(model, *terms, criterion=SquaredError(labeled=True))
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(steps):
         u = unlabeled[torch.randint(len(unlabeled), (64,))]

@@ -29,12 +29,12 @@ def sentences(count: int, seed: int, length: int = 10) -> tuple[torch.Tensor, to
     return tokens, ((tokens <= 20).sum(1) > length / 2).long()
 
 
-def main(steps: int = 150) -> dict[str, float]:
+def main(steps: int = 200) -> dict[str, float]:
     torch.manual_seed(0)
     encoder = nn.Embedding(41, 16, padding_idx=0)
-    objective = unshaken.Objective(Reader(), unshaken.VAT(radius=1.0))
+    objective = unshaken.Objective(Reader(), unshaken.VAT(radius=0.5))
     optimizer = torch.optim.Adam([*encoder.parameters(), *objective.parameters()], lr=5e-3)
-    tokens, y = sentences(256, 0)
+    tokens, y = sentences(1000, 0)
     before = encoder.weight.detach().clone()
     for _ in range(steps):
         rows = torch.randint(len(y), (64,))

@@ -17,7 +17,7 @@ def volumes(count: int, seed: int, size: int = 12) -> tuple[torch.Tensor, torch.
     ball = offset.square().sum(1).sqrt() < 4.0
     cube = offset.abs().amax(1) < 3.2
     x = torch.where(y[:, None, None, None] == 0, ball, cube).float().unsqueeze(1)
-    return x + 0.7 * torch.randn(x.shape, generator=generator), y
+    return x + 0.5 * torch.randn(x.shape, generator=generator), y
 
 
 def network() -> nn.Module:
