@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(help.of_program({name: _command(name) for name in COMMANDS}))
+        print(help.of_program(commands()))
         return 0
     if "--version" in words:
         print(f"unshaken {_version()}")
@@ -116,6 +116,11 @@ def _explain(error: Exception) -> int:
 def _say(sentence: str, code: int) -> int:
     print(f"unshaken: {sentence}", file=sys.stderr)
     return code
+
+
+def commands() -> dict[str, Command]:
+    """Every command by its name."""
+    return {name: _command(name) for name in COMMANDS}
 
 
 def _command(name: str) -> Command:
