@@ -35,6 +35,11 @@ def test_it_names_every_option(command):
     assert "--config" in short and "--config" in full
 
 
+def test_help_may_be_asked_for_in_several_ways():
+    assert unshaken("help", "train").out == unshaken("train", "-h").out
+    assert unshaken("help").out == unshaken().out == unshaken("-h").out
+
+
 def test_further_options_exist():
     known = {o.parameter for c in COMMANDS for o in options_of(_command(c))}
     assert known >= set(help.FURTHER)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +20,7 @@ from unshaken.divergences import SquaredError
 from unshaken.models import mlp
 
 pl = pytest.importorskip("lightning.pytorch", reason="the extra lightning is not installed")
+ROOT = Path(__file__).resolve().parents[1]
 SGD = functools.partial(torch.optim.SGD, lr=0.1)
 
 
@@ -143,3 +147,24 @@ def test_without_lightning(monkeypatch):
 
 def test_the_objective_itself_is_not_changed(batch):
     assert isinstance(module().objective, Objective)
+
+
+def test_two_processes_do_what_one_does_with_the_whole_batch(tmp_path):
+    from tests.lightning_processes import trained
+
+    words = [
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(ROOT / "tests" / "lightning_processes.py"),
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *words, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=True,
+        timeout=300,
+    )
+    found = torch.load(tmp_path / "weights.pt", weights_only=True)
+    for name, weight in trained(tmp_path).items():
+        assert torch.allclose(found[name], weight, rtol=0, atol=1e-12), name
