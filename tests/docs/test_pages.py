@@ -110,7 +110,7 @@ def _resolve(path: str) -> None:
 @pytest.mark.parametrize("page", TEXTS)
 def test_files_exist(page):
     for path in re.findall(r"`((?:src|tests|benchmarks|docs|examples)/[\w./-]*)`", TEXTS[page]):
-        assert (ROOT / path).exists(), path
+        assert path == "docs/_build" or (ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize("page", PAGES)
