@@ -1,5 +1,6 @@
 """How the documentation is built: ``python3 bootstrap.py docs``."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -27,3 +28,5 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_class_signature = "mixed"
+# The reference describes the Lightning module without Lightning too.
+autodoc_mock_imports = [] if importlib.util.find_spec("lightning") else ["lightning"]

@@ -114,7 +114,7 @@ def _packages() -> tuple[dict[str, str | None], dict[str, dict[str, str | None]]
             packages[name[0]] = version
             if version is None:
                 problems.append(f"{name[0]} is missing; pip install {name[0]}")
-        elif extra[1] not in ("docs", "quality", "test"):
+        elif extra[1] not in ("docs", "examples", "quality", "test"):
             extras.setdefault(extra[1], {})[name[0]] = version
     return packages, extras, problems
 

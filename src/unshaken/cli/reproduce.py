@@ -109,17 +109,11 @@ def _print_names() -> None:
 
 
 def _print(summary: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    from unshaken.comparison.live import print_columns
     from unshaken.comparison.reproduction import HEADS, cells
 
-    table = Table(title=f"{summary['name']}: {summary['measure']}, {summary['scale']} scale")
-    for head in HEADS:
-        table.add_column(head, no_wrap=True)
-    for row in summary["rows"]:
-        table.add_row(*cells(row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    title = f"{summary['name']}: {summary['measure']}, {summary['scale']} scale"
+    print_columns(HEADS, [cells(row) for row in summary["rows"]], title, least=4)
     for said in summary["failures"]:
         print(said)
     for said in summary["departures"]:

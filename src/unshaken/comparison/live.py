@@ -74,16 +74,8 @@ def print_table(summary: Mapping[str, Any]) -> None:
         )
         for row in rows
     ]
-    # In a pipe nothing is cut off, however long the names are.
-    console = Console(width=None if sys.stdout.isatty() else 200)
     shown = [k for k in range(len(names)) if any(row[k] for row in cells)]
-    table = _table(names, cells, shown)
-    # On a narrow terminal a column less is better than numbers cut in two; the report has all.
-    unbound = console.options.update(width=10_000)
-    while len(shown) > 2 and console.measure(table, options=unbound).maximum > console.width:
-        shown.pop()
-        table = _table(names, cells, shown)
-    console.print(table)
+    print_columns([names[k] for k in shown], [[row[k] for k in shown] for row in cells])
     for row in rows:
         for failure in row["failures"]:
             print(f"{row['method']}, {failure}")
@@ -92,13 +84,28 @@ def print_table(summary: Mapping[str, Any]) -> None:
         print(f"alarms, which the report spells out: {', '.join(alarms)}")
 
 
-def _table(names: Sequence[str], cells: Sequence[Sequence[str]], shown: Sequence[int]) -> Table:
-    table = Table()
-    for k in shown:
-        table.add_column(names[k], justify="right" if k else "left", no_wrap=True)
-    for row in cells:
-        table.add_row(*(row[k] for k in shown))
-    return table
+def print_columns(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str | None = None,
+    least: int = 2,
+) -> None:
+    """A table, the first column left and the others right.
+
+    On a narrow terminal the last columns are left out, but for the ``least`` first ones, which is
+    better than numbers cut in two. In a pipe nothing is, however long the names are.
+    """
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    unbound = console.options.update(width=10_000)
+    for count in range(len(heads), 0, -1):
+        table = Table(title=title)
+        for k, head in enumerate(heads[:count]):
+            table.add_column(head, justify="right" if k else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(*row[:count])
+        if count <= least or console.measure(table, options=unbound).maximum <= console.width:
+            console.print(table)
+            return
 
 
 def _pm(mean: float | None, error: float | None, sign: str = "") -> str:
