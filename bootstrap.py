@@ -4,6 +4,7 @@ demo    compares all methods on embedded data; arguments go to `unshaken compare
         and paths are relative to the current folder: --seeds 1 --methods baseline,vat --out demo
 test    runs the tests; arguments go to pytest: tests/models -x
 lint    runs ruff and mypy
+docs    builds the documentation into docs/_build; a warning is an error
 setup   makes the environment for all of these and runs nothing
 
 The environment is the folder .venv beside this file. A marker in it says what it was made from: a
@@ -45,9 +46,10 @@ MARKER = ENVIRONMENT / "set-up.txt"
 LOG = ENVIRONMENT / "set-up.log"
 CONSTRAINTS = ROOT / "constraints.txt"
 
-CORE, ALL = "", "[test,quality,hub,tune,logs,cluster]"
+CORE, ALL = "", "[test,quality,hub,tune,logs,cluster,lightning,examples,docs]"
 DEMO = ["compare", "--data", "digits", "--labels", "100", "--methods", "all", "--seeds", "5"]
 DEMO += ["--out", "demo"]
+DOCS = ["-m", "sphinx", "-q", "-W", "--keep-going", "docs", "docs/_build"]
 LINT = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
 
 
@@ -204,9 +206,9 @@ def main(arguments: list[str]) -> int:
     if job in ("-h", "--help"):
         say(__doc__)
         return 0 if arguments else 2
-    if job not in ("demo", "test", "lint", "setup"):
-        sys.exit(f"bootstrap.py knows the jobs demo, test, lint and setup, not {job!r}.")
-    if rest and job in ("lint", "setup"):
+    if job not in ("demo", "test", "lint", "docs", "setup"):
+        sys.exit(f"bootstrap.py knows the jobs demo, test, lint, docs and setup, not {job!r}.")
+    if rest and job in ("lint", "docs", "setup"):
         sys.exit(f"bootstrap.py {job} takes no arguments, got {' '.join(rest)}.")
     set_up(CORE if job == "demo" else ALL)
     if job == "demo":
@@ -215,6 +217,11 @@ def main(arguments: list[str]) -> int:
         return call([str(PYTHON), "-m", "pytest", "-n", "2", *rest], ROOT)
     if job == "lint":
         return max(call([str(PYTHON), "-m", *tool], ROOT) for tool in LINT)
+    if job == "docs":
+        code = call([str(PYTHON), *DOCS], ROOT)
+        if code == 0:
+            say(f"The pages are in {ROOT / 'docs' / '_build' / 'index.html'}")
+        return code
     say(f"The environment {ENVIRONMENT} is current.")
     return 0
 

@@ -26,7 +26,7 @@ from unshaken import (
 )
 from unshaken.adversaries import Infinitesimal, PowerIteration, SteepestStep
 from unshaken.divergences import KL, CrossEntropy
-from unshaken.perturbations import Additive, Mask, Movement, Relative
+from unshaken.perturbations import Additive, Intensity, Mask, Movement, Relative
 from unshaken.regularizer import Term
 
 EXAMPLES = 8
@@ -61,6 +61,14 @@ def _generator(shape: tuple[int, ...]) -> masks.Generator:
 
 def _table(shape: tuple[int, ...]) -> masks.Table:
     return masks.Table(EXAMPLES, shape[1:] if len(shape) > 1 else shape)
+
+
+class _Light(Intensity):
+    """Brightness and contrast; on a constant input the second one is no change."""
+
+    def changes(self, x: Tensor) -> Tensor:
+        level = x.flatten(1).mean(1).reshape(-1, *[1] * (x.dim() - 1))
+        return torch.stack([torch.ones_like(x), x - level], 1)
 
 
 CONTRACTS: dict[str, Contract] = {
@@ -217,6 +225,16 @@ CONTRACTS: dict[str, Contract] = {
     ),
     "entropy": Contract(lambda _: EntropyMinimization(0.5), ("EntropyMinimization", "weight=0.5")),
     "balance": Contract(lambda _: ClassBalance(), ("ClassBalance", "weight=1")),
+    "intensity": Contract(
+        lambda _: Regularizer(_Light(), SteepestStep(0.2), CrossEntropy()),
+        ("SteepestStep", "radius=0.2"),
+        labeled=True,
+    ),
+    "intensity-virtual": Contract(
+        lambda _: Regularizer(_Light(), PowerIteration(0.2, direction="exact"), KL()),
+        ("PowerIteration", "radius=0.2"),
+        draws=True,
+    ),
 }
 
 SEED = 11

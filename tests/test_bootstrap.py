@@ -100,6 +100,15 @@ def test_lint_runs_every_tool_and_reports_a_failure(finished, monkeypatch):
     assert list(codes) == []
 
 
+def test_docs_are_built_and_said_where(finished, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(finished, "is_current", lambda extras: True)
+    monkeypatch.setattr(finished, "call", lambda command, folder: seen.append(command) or 0)
+    assert finished.main(["docs"]) == 0
+    assert "-W" in seen[0] and seen[0][-2:] == ["docs", "docs/_build"]
+    assert "index.html" in capsys.readouterr().out
+
+
 def test_a_child_gets_one_thread_unless_the_user_says_otherwise(bootstrap, monkeypatch):
     script = "import os; raise SystemExit(int(os.environ['OMP_NUM_THREADS']))"
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -117,7 +126,7 @@ def test_a_child_ended_by_a_signal_gives_the_shell_s_exit_code(bootstrap):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["tset"], "knows the jobs demo, test, lint and setup, not 'tset'"),
+        (["tset"], "knows the jobs demo, test, lint, docs and setup, not 'tset'"),
         (["lint", "src"], "lint takes no arguments, got src"),
     ],
 )

@@ -96,9 +96,11 @@ def test_a_seed_of_its_own_leaves_the_callers_random_state(tmp_path):
     torch.manual_seed(1)
     threads = torch.get_num_threads()
     words = ["--model", f"{__name__}:tiny", "--size", "6", "--batch-size", "3", "--rounds", "1"]
-    said = unshaken("bench", *words, "--methods", "baseline", "--device", "cpu", "--quiet")
+    said = unshaken(
+        "bench", *words, "--methods", "baseline", "--device", "cpu", "--quiet", "--json"
+    )
     assert said.code == 0
-    assert "report" not in said.out
+    assert json.loads(said.out)["rows"][0]["method"] == "baseline"
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.rand(3), expected)
 

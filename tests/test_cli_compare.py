@@ -280,3 +280,11 @@ def test_pictures_that_are_damaged_are_left_out(tmp_path):
     (tmp_path / "pictures" / "boundaries" / "baseline.npz").write_bytes(b"PK\x03\x04 damaged")
     assert unshaken(*words).code == 0
     assert "Decision boundaries" not in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("_no_report")
+def test_the_summary_as_json(tmp_path):
+    words = ["compare", "--data", "moons", "--methods", "baseline", "--seeds", "1"]
+    said = unshaken(*words, "--steps", "3", "--jobs", "1", "--quiet", "--out", tmp_path, "--json")
+    assert said.code == 0
+    assert json.loads(said.out) == summary(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
@@ -35,6 +36,9 @@ def test_the_list():
     assert [line.split()[0] for line in lines] == recipes.names()
     undrawn = [n for n in recipes.names() if recipes.recipe(n).undrawn]
     assert [line.split()[0] for line in lines if "(not yet drawn)" in line] == undrawn
+    assert all(
+        name in said.out for name in json.loads(unshaken("reproduce", "--list", "--json").out)
+    )
 
 
 @pytest.fixture

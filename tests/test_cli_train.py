@@ -199,3 +199,10 @@ def test_a_network_of_the_folder_at_hand_and_data_in_one_file(tmp_path, monkeypa
     assert weights(tmp_path / "run")["1.weight"].shape == (7, 5)
     for name in ("own_networks.wide", "own_networks"):
         del sys.modules[name]
+
+
+@pytest.mark.usefixtures("_no_report")
+def test_the_summary_as_json(tmp_path):
+    said = unshaken("train", "--data", "moons", *SHORT, "--out", tmp_path, "--json")
+    assert said.code == 0
+    assert json.loads(said.out) == summary(tmp_path)

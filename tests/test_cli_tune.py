@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
@@ -30,6 +31,8 @@ def test_a_grid_and_what_becomes_of_it(tmp_path):
     assert found["best"]["settings"]["vat"]["weight"] == 2
     assert found["search space"] == {"vat.radius": "0.01:10:log"}
     assert found["data"]["test examples"] == "not looked at"
+    words = ["--search", "grid", "--trials", "4", "--settings.vat.weight=2", "--json"]
+    assert json.loads(unshaken(*WORDS, *words, "--out", out).out) == summary(out)
     edge = found["best"]["settings"]["vat"]["radius"] in (0.01, 10)
     assert ("edge of its range" in said.err) == edge == bool(found["edges"])
     report = (out / "report.html").read_text()

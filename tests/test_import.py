@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 HEAVY = ("scipy", "sklearn", "matplotlib", "lightning_fabric", "jsonargparse", "rich", "datasets")
+HEAVY += ("joblib", "lightning", "optuna", "pytorch_lightning", "transformers")
 
 
 def test_it_adds_little_to_the_import_of_torch():

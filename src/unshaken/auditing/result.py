@@ -164,6 +164,13 @@ class Audit:
             "labels": None if self.labels is None else self.labels.tolist(),
         }
 
+    def summary(self, other: Audit | None = None) -> dict[str, Any]:
+        """:meth:`to_dict`, with a second audit's and the comparison where there is one."""
+        content = self.to_dict()
+        if other is not None:
+            content |= {"other": other.to_dict(), "comparison": compare(self, other)}
+        return content
+
     def save(self, folder: Path | str, other: Audit | None = None) -> Path:
         """Write ``audit.json`` and ``report.html``; returns the latter's path.
 
@@ -175,10 +182,7 @@ class Audit:
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        content = self.to_dict()
-        if other is not None:
-            content = {**content, "other": other.to_dict(), "comparison": compare(self, other)}
-        write_json(folder / "audit.json", content)
+        write_json(folder / "audit.json", self.summary(other))
         replace_bytes(folder / "report.html", render(self, other).encode())
         return folder / "report.html"
 

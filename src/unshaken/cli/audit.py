@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from unshaken.cli.output import print_json
 from unshaken.cli.values import Mistake
 
 
@@ -27,19 +28,20 @@ def audit(
     out: str | None = None,
     download: bool = False,
     quiet: bool = False,
+    json: bool = False,
 ) -> int:
-    """How far a shift, rotation, scaling or deformation must go before a trained classifier changes
-    its answer, what shakes it most, and in which layers.
+    """Find how far an input must move before a trained classifier changes its answer.
 
-    The first word after audit may be the classifier. Thresholds are upper bounds: they hold along
-    the directions that were tried.
+    Shifts, rotations, scalings and deformations; which examples, classes and layers. The first word
+    after audit may be the classifier. Thresholds are upper bounds: they hold along the directions
+    that were tried.
 
     Args:
         run: a run's folder, a checkpoint, a safetensors or state-dict file, or timm:NAME
-        data: digits, moons, circles, sinusoids, mnist, svhn, cifar10, cifar100; a folder of images,
-            an .npz file, or hub:OWNER/NAME; its test set is used
-        model: how the network of a file is made, a name or package.module:function; a run's folder
-            tells by itself
+        data: a data set's name, a folder of images, an .npz file, or hub:OWNER/NAME; its test set
+            is used
+        model: a network's name, or an import path package.module:function; a run's folder tells by
+            itself how its network is made
         compare: a second classifier to show beside it, as the first word
         families: shift, rotation, scale, affine, elastic; all that suit the data unless given
         examples: how many examples of the test set
@@ -56,6 +58,7 @@ def audit(
         out: folder for audit.json and report.html
         download: fetch published data that are missing
         quiet: show no progress
+        json: print the summary as one JSON object; progress stays on the error output
     """
     import torch
 
@@ -100,10 +103,15 @@ def audit(
                 progress=None if quiet else _show,
             )
         )
-        print(f"{name}\n{found[-1].table()}")
+        if not json:
+            print(f"{name}\n{found[-1].table()}")
+    other = found[1] if compare is not None else None
     if out is not None:
-        page = found[0].save(out, found[1] if compare is not None else None)
-        print(f"report: {page}")
+        page = found[0].save(out, other)
+        if not json:
+            print(f"report: {page}")
+    if json:
+        print_json(found[0].summary(other))
     return 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unshaken.cli.chosen import check_known
+from unshaken.cli.output import print_json
 from unshaken.cli.values import Mistake
 
 if TYPE_CHECKING:
@@ -29,15 +30,17 @@ def bench(
     compiled: bool = False,
     scaling: bool = False,
     quiet: bool = False,
+    json: bool = False,
 ) -> int:
-    """Measure what a training step of each method costs: time, memory and passes over the network,
-    beside its textbook implementation and the least possible, all in units of a plain step.
+    """Measure a training step of each method: time, memory and passes over the network.
 
-    Times are medians of interleaved rounds: CPU time on one thread, device events on a GPU.
+    Beside it stand its textbook implementation and the least possible, all in units of a plain
+    step. Times are medians of interleaved rounds: CPU time on one thread, device events on a GPU.
 
     Args:
-        model: conv_small, conv_large, mnist_mlp, sinusoids_mlp, moons_mlp (the papers' networks,
-            with batch, inputs and optimizer), mlp, or an import path package.module:function
+        model: a network's name, or an import path package.module:function; the names are mlp and,
+            with the papers' batch, inputs and optimizer, conv_small, conv_large, mnist_mlp,
+            sinusoids_mlp, moons_mlp
         batch_size: examples in a step; the network's own unless given
         methods: names separated by commas or spaces; all that suit the inputs unless given
         rounds: in each round every method has a turn of a few steps
@@ -51,6 +54,7 @@ def bench(
         compiled: also measure whole steps as compiled code; each takes up to a minute to begin
         scaling: also follow the cost over batch, size, channels, fields, depth and mask tables
         quiet: show no progress
+        json: print the summary as one JSON object; progress stays on the error output
     """
     from unshaken import checks
     from unshaken.benchmark.measure import measure
@@ -82,20 +86,25 @@ def bench(
     )
     chosen = _variants(methods or ["all"], setting.size, ":" in model)
     result = measure(setting, chosen, rounds, compiled=compiled, progress=None if quiet else _show)
-    print_table(result)
+    if not json:
+        print_table(result)
     if scaling:
         from unshaken.benchmark.scaling import scale
         from unshaken.benchmark.table import print_scaling
 
         result["scaling"] = scale(setting, rounds, log=None if quiet else _tell)
-        print_scaling(result["scaling"])
+        if not json:
+            print_scaling(result["scaling"])
     if out is not None:
         from unshaken.benchmark.report import write_report
         from unshaken.comparison.folder import write_json
 
         write_json(Path(out) / "bench.json", result)
         write_report(Path(out), result)
-        print(f"report: {Path(out) / 'report.html'}")
+        if not json:
+            print(f"report: {Path(out) / 'report.html'}")
+    if json:
+        print_json(result)
     return 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unshaken.cli.chosen import check_method, protocol_of, settings_of
+from unshaken.cli.output import print_json
 from unshaken.cli.runs import side_by_side, tell_lost
 
 
@@ -29,22 +30,24 @@ def compare(
     engine: str = "processes",
     stack: str = "auto",
     quiet: bool = False,
+    json: bool = False,
 ) -> int:
     """Compare methods on one data set: the same splits, budget and first weights for all.
 
     A second call with the same options goes on where the first one stopped.
 
     Args:
-        data: digits, moons, circles, sinusoids, mnist, svhn, cifar10, cifar100; a folder of
-            images, an .npz file, or hub:OWNER/NAME
+        data: a data set's name, a folder of images, an .npz file, or hub:OWNER/NAME; the names are
+            digits, moons, circles, sinusoids, mnist, svhn, cifar10, cifar100
         labels: how many labels are shown; as the data's protocol says (or all) unless given
-        methods: names separated by commas or spaces, joined ones as vat+vmt-shift; all unless
+        methods: names separated by commas or spaces; joined ones as vat+vmt-shift; all unless
             given, which is every single one that suits the data
-        seeds: how many (5 unless given, the seeds 0 to 4), or which (0,3,7)
-        out: folder for summary.json, report.html and every finished run
+        seeds: how many, 5 unless given, or which, as 0,3,7; how many means the first ones: 0 to 4
+        out: folder that the runs fill; with summary.json, report.html and every finished run
         steps: optimizer steps of each run; as the data's protocol says unless given
         batch_size: labeled examples in a batch
-        model: mlp, conv_small, conv_large, moons_mlp, or an import path package.module:function
+        model: a network's name, or an import path package.module:function; the names are mlp,
+            conv_small, conv_large, moons_mlp
         training: more of the training, as --training.lr 0.001 --training.ema 0.99
         settings: settings of methods, as --settings.vat.radius 0.5
         normalize: none, unit, centered, standard or zca; the data's own unless given
@@ -60,6 +63,7 @@ def compare(
             CPU: the same numbers but for rounding, in a fraction of the processor's time; a number
             for so many at once, which keeps more cores busy; off for one by one
         quiet: show no progress
+        json: print the summary as one JSON object; progress stays on the error output
     """
     from unshaken import checks
 
@@ -111,7 +115,10 @@ def compare(
             finished=live.finished,
             load=load,
         )
-    print_table(result.summary)
-    print(f"report: {Path(out) / 'report.html'}")
+    if json:
+        print_json(result.summary)
+    else:
+        print_table(result.summary)
+        print(f"report: {Path(out) / 'report.html'}")
     tell_lost(result.lost)
     return 1 if result.lost else 0

@@ -31,7 +31,7 @@ _SHOWN: Mapping[object, str] = {
     int: "N",
     list[str]: "NAMES",
     list[int]: "SEEDS",
-    dict[str, Any]: "{NAME: VALUE}",
+    dict[str, Any]: "NAME=VALUE",
 }
 
 
@@ -48,6 +48,11 @@ class Option:
     def name(self) -> str:
         return "--" + self.parameter.replace("_", "-")
 
+    @property
+    def metavar(self) -> str:
+        """What stands for its value in the help; nothing for a flag."""
+        return "" if self.kind is bool else _SHOWN.get(self.kind, self.parameter.upper())
+
     def add_to(self, parser: Parser) -> None:
         """Declare it to the parser."""
         if self.kind is bool:
@@ -57,7 +62,7 @@ class Option:
             self.name,
             type=_CONVERT[self.kind],
             default=self.default,
-            metavar=_SHOWN.get(self.kind, self.parameter.upper()),
+            metavar=self.metavar,
             help=self.help,
         )
 

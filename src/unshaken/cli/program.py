@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
 
+from unshaken.cli import help
 from unshaken.cli.options import Command, arguments_of, parser_of
 from unshaken.cli.values import Mistake, closest
 
-COMMANDS = ("train", "compare", "tune", "reproduce", "audit", "bench")
+COMMANDS = (
+    "train",
+    "compare",
+    "tune",
+    "reproduce",
+    "audit",
+    "bench",
+    "methods",
+    "doctor",
+    "completion",
+)
 """Each is a function in the module of its name beside this one."""
 
-FIRST = {"reproduce": "--name", "audit": "--run"}
-"""Options that the first word after the command may be."""
+POSITIONAL = {"reproduce": "--name", "audit": "--run", "completion": "--shell"}
+"""Commands whose first word may be the value of this option."""
 
 FAILED = 1
 USAGE_ERROR = 2
@@ -50,8 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_help())
+        print(help.of_program(commands()))
         return 0
     if "--version" in words:
         print(f"unshaken {_version()}")
@@ -64,12 +75,17 @@ def _run(words: list[str]) -> int:
             f"there is no command {name!r}{closest(name, COMMANDS)} (commands: "
             f"{', '.join(COMMANDS)})"
         )
-    if name in FIRST and len(words) > 1 and not words[1].startswith("-"):
-        words = [name, FIRST[name], *words[1:]]
+    if name in POSITIONAL and len(words) > 1 and not words[1].startswith("-"):
+        words = [name, POSITIONAL[name], *words[1:]]
     command = _command(name)
-    asked = any(word in ("-h", "--help") for word in words[1:])
-    parser, options = parser_of(command, name, _methods() if asked else "")
-    return command(**arguments_of(parser, options, words[1:]))
+    if any(word in ("-h", "--help") for word in words[1:]):
+        positional = " [NAME]" if name in POSITIONAL else ""
+        print(help.of_command(command, name, positional))
+        return 0
+    full = "--help-all" in words[1:]
+    parser, options = parser_of(command, name, help.methods() if full else "")
+    given = ["--help"] if full else words[1:]
+    return command(**arguments_of(parser, options, given))
 
 
 def _explain(error: Exception) -> int:
@@ -105,36 +121,14 @@ def _say(sentence: str, code: int) -> int:
     return code
 
 
+def commands() -> dict[str, Command]:
+    """Every command by its name."""
+    return {name: _command(name) for name in COMMANDS}
+
+
 def _command(name: str) -> Command:
     command: Command = getattr(importlib.import_module(f"unshaken.cli.{name}"), name)
     return command
-
-
-def _help() -> str:
-    lines = ["usage: unshaken COMMAND [--option value ...]", "", "commands:"]
-    for name in COMMANDS:
-        summary = (inspect.getdoc(_command(name)) or "").split("\n\n")[0]
-        lines += _entry(name, " ".join(summary.split()), 12)
-    lines += ["", "  unshaken COMMAND --help lists the options, unshaken --version the version", ""]
-    return "\n".join([*lines, _methods()])
-
-
-def _methods() -> str:
-    """The methods, each with its line and its settings."""
-    from unshaken.methods.catalog import CATALOG
-
-    lines = ["methods, and the settings that they have:"]
-    for name, method in CATALOG.items():
-        settings = "  ".join(f"{key}={value:g}" for key, value in method.settings.items())
-        lines += _entry(name, method.summary, 20)
-        if settings:
-            lines += _entry("", settings, 24)
-    return "\n".join(lines)
-
-
-def _entry(name: str, text: str, width: int) -> list[str]:
-    first = f"  {name}".ljust(width)
-    return textwrap.wrap(text, 79, initial_indent=first, subsequent_indent=" " * width)
 
 
 def _version() -> str:

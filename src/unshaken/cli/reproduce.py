@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unshaken.cli.chosen import check_known
+from unshaken.cli.output import print_json
 from unshaken.cli.runs import side_by_side
 from unshaken.cli.values import Mistake
 
@@ -25,6 +26,7 @@ def reproduce(
     threads: int = 1,
     engine: str = "processes",
     quiet: bool = False,
+    json: bool = False,
 ) -> int:
     """Run a table or figure of the two papers and print its numbers beside the published ones.
 
@@ -42,12 +44,16 @@ def reproduce(
         threads: threads of PyTorch in each run
         engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT
         quiet: show no progress
+        json: print the summary as one JSON object; progress stays on the error output
     """
     from unshaken import checks
     from unshaken.comparison import recipe as recipes
 
     if list:
-        _print_names()
+        if json:
+            print_json({name: recipes.recipe(name).title for name in recipes.names()})
+        else:
+            _print_names()
         return 0
     if name is None:
         raise Mistake("--name must say which table or figure; unshaken reproduce --list lists them")
@@ -80,8 +86,11 @@ def reproduce(
             finished=live.finished,
             download=download,
         )
-    _print(summary)
-    print(f"report: {folder / 'report.html'}")
+    if json:
+        print_json(summary)
+    else:
+        _print(summary)
+        print(f"report: {folder / 'report.html'}")
     for said in summary["unavailable"].values():
         said = said.replace("pass download=True", "add --download")
         print(f"unshaken: error: {said}", file=sys.stderr)
@@ -100,17 +109,11 @@ def _print_names() -> None:
 
 
 def _print(summary: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    from unshaken.comparison.live import print_columns
     from unshaken.comparison.reproduction import HEADS, cells
 
-    table = Table(title=f"{summary['name']}: {summary['measure']}, {summary['scale']} scale")
-    for head in HEADS:
-        table.add_column(head, no_wrap=True)
-    for row in summary["rows"]:
-        table.add_row(*cells(row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    title = f"{summary['name']}: {summary['measure']}, {summary['scale']} scale"
+    print_columns(HEADS, [cells(row) for row in summary["rows"]], title, least=4)
     for said in summary["failures"]:
         print(said)
     for said in summary["departures"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unshaken.cli.chosen import check_method, protocol_of, settings_of, steps_of, with_steps
+from unshaken.cli.output import print_json
 
 
 def train(
@@ -30,21 +31,24 @@ def train(
     threads: int | None = None,
     device: str | None = None,
     quiet: bool = False,
+    json: bool = False,
 ) -> int:
     """Train one classifier with one method; checkpoints, weights and a report stay in a folder.
 
     Args:
-        data: digits, moons, circles, sinusoids, mnist, svhn, cifar10, cifar100; a folder of
-            images, an .npz file, or hub:OWNER/NAME
-        method: a method's name, or several joined by +, as vat+vmt-shift
+        data: a data set's name, a folder of images, an .npz file, or hub:OWNER/NAME; the names are
+            digits, moons, circles, sinusoids, mnist, svhn, cifar10, cifar100
+        method: a method's name, or several joined by +; as vat+vmt-shift
         labels: how many labels are shown; as the data's protocol says (or all) unless given
         epochs: how often each training example is seen; instead of --steps
         steps: optimizer steps; as the data's protocol says unless given
         batch_size: labeled examples in a batch
         seed: decides split, weights, batches and draws
-        out: folder for checkpoints/, model.safetensors, summary.json and report.html
+        out: folder that the run fills; with checkpoints/, model.safetensors, summary.json and
+            report.html
         resume: go on from the newest checkpoint in the folder; with none there, start anew
-        model: mlp, conv_small, conv_large, moons_mlp, or an import path package.module:function
+        model: a network's name, or an import path package.module:function; the names are mlp,
+            conv_small, conv_large, moons_mlp
         training: more of the training, as --training.lr 0.001 --training.ema 0.99
         settings: settings of the method, as --settings.radius 0.5; of a joined one
             --settings.vat.radius 0.5
@@ -56,6 +60,7 @@ def train(
         threads: threads of PyTorch; one for a small network unless given
         device: cpu, cuda or cuda:N; a GPU where there is one unless given
         quiet: show no progress
+        json: print the summary as one JSON object; progress stays on the error output
     """
     check_method("--method", method)
     by_method = settings_of([method], settings)
@@ -103,7 +108,10 @@ def train(
         return 0
     for alarm in record["alarms"]:
         print(f"unshaken: {alarm}", file=sys.stderr)
-    summarize(protocol, dataset, [method], [record], folder, threads=threads)
+    summary = summarize(protocol, dataset, [method], [record], folder, threads=threads)
+    if json:
+        print_json(summary)
+        return 0
     print(
         f"{method} on {data}: {record['error']:.2f} % {protocol.judge} error after "
         f"{record['steps']} steps; report in {folder / 'report.html'}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unshaken.cli.chosen import check_known, check_method, protocol_of, settings_of
+from unshaken.cli.output import print_json
 from unshaken.cli.runs import side_by_side, tell_lost
 from unshaken.cli.values import Mistake
 
@@ -39,6 +40,7 @@ def tune(
     threads: int = 1,
     engine: str = "processes",
     quiet: bool = False,
+    json: bool = False,
 ) -> int:
     """Choose the settings of a method on held-out training examples, never on the test set.
 
@@ -46,24 +48,25 @@ def tune(
     machines may share the folder.
 
     Args:
-        data: digits, moons, circles, sinusoids, mnist, svhn, cifar10, cifar100; a folder of
-            images, an .npz file, or hub:OWNER/NAME
+        data: a data set's name, a folder of images, an .npz file, or hub:OWNER/NAME; the names are
+            digits, moons, circles, sinusoids, mnist, svhn, cifar10, cifar100
         labels: how many labels are shown; as the data's protocol says (or all) unless given
-        method: a method's name, or several joined by +, as vat+vmt-shift
+        method: a method's name, or several joined by +; as vat+vmt-shift
         trials: how many choices are tried; of a grid at most so many, but two values of each
             setting at least
-        seeds: how many (3 unless given, the seeds 0 to 2), or which (0,3,7); each choice is
-            trained with all of them
-        out: folder for summary.json, best.yaml, report.html and the study
+        seeds: how many, 3 unless given, or which, as 0,3,7; each choice is trained with all of
+            them, and how many means the first ones: 0 to 2
+        out: folder that the search fills; with summary.json, best.yaml, report.html and the study
         search: tpe (Optuna's estimator), grid or random
-        space: where settings are looked for, as --space.vat.radius 0.01:10:log, or values as
+        space: where settings are looked for; as --space.vat.radius 0.01:10:log, or values as
             0.1,0.3,1, or default; the papers' ranges of the method's settings unless given
         folds: cross-validation with so many disjoint validation sets
         validation: hold out so many training examples; a fifth unless given
         settings: settings that are not looked for, as --settings.vat.weight 1
         steps: optimizer steps of each run; as the data's protocol says unless given
         batch_size: labeled examples in a batch
-        model: mlp, conv_small, conv_large, moons_mlp, or an import path package.module:function
+        model: a network's name, or an import path package.module:function; the names are mlp,
+            conv_small, conv_large, moons_mlp
         training: more of the training, as --training.lr 0.001 --training.ema 0.99
         normalize: none, unit, centered, standard or zca; the data's own unless given
         augment: what is done to each training batch, as shift:2,flip or none; as the data's
@@ -76,6 +79,7 @@ def tune(
         engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT to share the
             runs out over the workers of that scheduler
         quiet: show no progress
+        json: print the summary as one JSON object; progress stays on the error output
     """
     from unshaken import checks
 
@@ -145,7 +149,10 @@ def tune(
             load=load,
         )
     summary = summarize(found, folder, workers, threads, options)
-    _print(summary, folder)
+    if json:
+        print_json(summary)
+    else:
+        _print(summary, folder)
     tell_lost(found.lost)
     return 1 if found.lost or summary["best"] is None else 0
 

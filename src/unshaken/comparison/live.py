@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -74,20 +74,38 @@ def print_table(summary: Mapping[str, Any]) -> None:
         )
         for row in rows
     ]
-    table = Table()
     shown = [k for k in range(len(names)) if any(row[k] for row in cells)]
-    for k in shown:
-        table.add_column(names[k], justify="right" if k else "left", no_wrap=True)
-    for row in cells:
-        table.add_row(*(row[k] for k in shown))
-    # In a pipe nothing is cut off, however long the names are.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    print_columns([names[k] for k in shown], [[row[k] for k in shown] for row in cells])
     for row in rows:
         for failure in row["failures"]:
             print(f"{row['method']}, {failure}")
     alarms = [f"{row['method']} {len(row['alarms'])}" for row in rows if row["alarms"]]
     if alarms:
         print(f"alarms, which the report spells out: {', '.join(alarms)}")
+
+
+def print_columns(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str | None = None,
+    least: int = 2,
+) -> None:
+    """A table, the first column left and the others right.
+
+    On a narrow terminal the last columns are left out, but for the ``least`` first ones, which is
+    better than numbers cut in two. In a pipe nothing is, however long the names are.
+    """
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    unbound = console.options.update(width=10_000)
+    for count in range(len(heads), 0, -1):
+        table = Table(title=title)
+        for k, head in enumerate(heads[:count]):
+            table.add_column(head, justify="right" if k else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(*row[:count])
+        if count <= least or console.measure(table, options=unbound).maximum <= console.width:
+            console.print(table)
+            return
 
 
 def _pm(mean: float | None, error: float | None, sign: str = "") -> str:

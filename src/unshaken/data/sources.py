@@ -20,9 +20,9 @@ from .raw import Raw, finish
 from .svhn import svhn
 from .synthetic import circles, moons, sinusoids
 
-__all__ = ["NAMES", "default_root", "load"]
+__all__ = ["GENERATED", "NAMES", "default_root", "load", "location"]
 
-_GENERATED: Mapping[str, Callable[[int], Raw]] = {
+GENERATED: Mapping[str, Callable[[int], Raw]] = {
     "digits": digits,
     "moons": moons,
     "circles": circles,
@@ -31,7 +31,7 @@ _GENERATED: Mapping[str, Callable[[int], Raw]] = {
 
 _PUBLISHED = ("mnist", "svhn", "cifar10", "cifar100")
 
-NAMES = (*_GENERATED, *_PUBLISHED)
+NAMES = (*GENERATED, *_PUBLISHED)
 """Names that :func:`load` knows, besides paths and ``hub:OWNER/NAME``."""
 
 
@@ -74,8 +74,8 @@ def load(
         DataError: a file is missing, damaged, or not what it should be.
         ImportError: a library that only this set needs is missing.
     """
-    if name in _GENERATED:
-        return finish(_GENERATED[name](seed), name, name, normalize)
+    if name in GENERATED:
+        return finish(GENERATED[name](seed), name, name, normalize)
     if name in _PUBLISHED:
         folder = default_root() if root is None else Path(root)
         return finish(_published(name, folder, download), name, name, normalize)
@@ -94,6 +94,23 @@ def default_root() -> Path:
     """The folder of downloaded data: ``UNSHAKEN_DATA`` or ``~/.cache/unshaken``."""
     named = os.environ.get("UNSHAKEN_DATA")
     return Path(named).expanduser() if named else Path.home() / ".cache" / "unshaken"
+
+
+def location(name: str) -> Path | None:
+    """The folder in which the files of a published set are; None where there are none.
+
+    Nothing is read: whether they are whole is seen when they are loaded.
+    """
+    root = default_root()
+    for folder in (root / name, root):
+        if (
+            (name == "mnist" and is_idx_folder(folder))
+            or (name == "svhn" and (folder / "train_32x32.mat").is_file())
+            or (name.startswith("cifar") and cifar_location(folder, int(name[5:])) is not None)
+            or (name.startswith("cifar") and folder.name == name and parquet_files(folder, "train"))
+        ):
+            return folder
+    return None
 
 
 def _published(name: str, root: Path, download: bool) -> Raw:

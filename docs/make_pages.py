@@ -1,0 +1,199 @@
+"""Fill the generated parts of the pages and draw their pictures. Nothing is typed by hand.
+
+python docs/make_pages.py            # pages, and pictures from runs that it trains (a minute)
+python docs/make_pages.py --check    # only say whether the pages are up to date
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+import unshaken
+from unshaken import fields, pictures
+from unshaken.comparison import recipe as recipes
+from unshaken.data import load, split
+
+DOCS = Path(__file__).resolve().parent
+RESULTS = DOCS.parent / "benchmarks" / "results"
+STORED = {("VMT", "synthetic"): "sinusoids", ("xVAT", "moons"): "moons"}
+"""Stored comparisons of a paper's part; their budget must be the part's."""
+
+
+def papers() -> str:
+    """Every table and figure with numbers: published beside ours."""
+    lines: list[str] = []
+    for name in recipes.names():
+        recipe = recipes.recipe(name)
+        numbers = [n for p in recipe.parts for n in p.published.values() if n is not None]
+        # A figure that repeats the runs of a table repeats its numbers too.
+        if not numbers or recipe.draws:
+            continue
+        lines += [f"## {recipe.title}", "", f"`{name}`, {recipe.paper}: {recipe.measure}.", ""]
+        for part in recipe.parts:
+            ours = _ours(recipe.paper, part) if recipe.measure == "error" else {}
+            lines += [f"**{part.name}**", "", "| method | published | ours |", "|---|---|---|"]
+            for method, number in [*part.published.items(), *part.missing.items()]:
+                published = "" if number is None else f"{number:.2f}"
+                lines.append(f"| {method} | {published} | {ours.get(method, '')} |")
+            lines.append("")
+        lines += ["Departures:", "", *(f"- {text}" for text in recipe.departures), ""]
+    return "\n".join(lines)
+
+
+def _ours(paper: str, part: recipes.Part) -> dict[str, str]:
+    stored = STORED.get((paper, part.name))
+    if stored is None:
+        return {}
+    summary = json.loads((RESULTS / stored / "summary.json").read_text("utf-8"))
+    ran, wanted = (p["steps"] for p in (summary["protocol"]["training"], part.protocol.training))
+    if ran != wanted:
+        raise ValueError(f"{stored} was run for {ran} steps, and {part.name} asks for {wanted}")
+    return {r["method"]: f"{r['error_mean']:.2f} ± {r['error_sem']:.2f}" for r in summary["rows"]}
+
+
+def help_text() -> str:
+    """The program's help, as on a terminal of 80 columns."""
+    from unshaken.cli import help
+    from unshaken.cli.program import commands
+
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "80"
+    try:
+        return f"```text\n{help.of_program(commands())}\n```"
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+
+
+BLOCKS = {"papers.md": ("papers", papers), "command-line.md": ("help", help_text)}
+
+
+def filled(page: str) -> tuple[str, str]:
+    """The page as it is, and as it should be."""
+    name, make = BLOCKS[page]
+    text = (DOCS / page).read_text("utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    pattern = re.escape(begin) + ".*?" + re.escape(end)
+    return text, re.sub(pattern, lambda _: f"{begin}\n{make()}\n\n{end}", text, flags=re.S)
+
+
+def draw() -> None:
+    """The pictures of the page on the idea."""
+    _save("fields", pictures.fields_figure(_fields()))
+    _save("worst", pictures.worst(_worst(), examples=4))
+    _save("moons", pictures.boundaries([_moons("plain", 0.0), _moons("VAT", 0.22)]))
+
+
+def _fields() -> dict[str, np.ndarray]:
+    size = (15, 15)
+    chosen = {
+        "shift": fields.Shift().basis(size)[1],
+        "rotation": fields.Rotation().basis(size)[0],
+        "scale": fields.Scale().basis(size).sum(0) / 2**0.5,
+        "shear": fields.Shear().basis(size)[0],
+        "elastic": fields.Elastic(modes=3).basis(size)[-1],
+    }
+    return {name: field.numpy() for name, field in chosen.items()}
+
+
+def _worst() -> list[pictures.Panel]:
+    torch.manual_seed(0)
+    data = load("digits")
+    model = unshaken.models.mlp([64, 256, 128, 10])
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for _ in range(200):
+        rows = torch.randint(len(data.x_train), (64,))
+        loss = nn.functional.cross_entropy(model(data.x_train[rows]), data.y_train[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    x, y = data.x_test[:4], data.y_test[:4]
+    panels = []
+    for name, term, kind, note in (
+        ("VAT", unshaken.VAT(radius=1.5), "additive", "length 1.5"),
+        ("MAT", unshaken.MAT(fields.Affine(), radius=0.7), "movement", "0.7 pixels"),
+    ):
+        worst = term.worst(model, x, y) if term.labeled else term.worst(model, x)
+        moved = worst.displacement if kind == "movement" else None
+        panels.append(
+            pictures.Panel(
+                name, kind, x, worst.perturbed.detach(), moved, None, worst.value.detach(), note
+            )
+        )
+    return panels
+
+
+def _moons(name: str, radius: float) -> pictures.Boundary:
+    torch.manual_seed(0)
+    data = load("moons", seed=0)
+    chosen = split(data, labels=None, seed=0)
+    x, y = data.x_train[chosen.labeled], data.y_train[chosen.labeled]
+    u = data.x_unlabeled if data.x_unlabeled is not None else data.x_train[chosen.unlabeled]
+    points = u @ data.plane.T
+    edge = float(points.abs().max()) * 1.2
+    low, high = -edge, edge
+    axis = torch.linspace(low, high, 60)
+    across, up = torch.meshgrid(axis, axis, indexing="xy")
+    grid = torch.stack([across.flatten(), up.flatten()], 1) @ data.plane
+    model = unshaken.models.moons_mlp()
+    terms = [unshaken.VAT(radius=radius)] if radius else []
+    objective = unshaken.Objective(model, *terms)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+    steps, maps = [0, 100, 400, 1000], []
+    for step in range(steps[-1] + 1):
+        if step in steps:
+            with torch.no_grad():
+                probability = model.eval()(grid).softmax(1)[:, 1].reshape(60, 60)
+            model.train()
+            maps.append(probability.numpy())
+        optimizer.zero_grad()
+        objective(x, y, unlabeled=u if terms else None).backward()
+        optimizer.step()
+    return pictures.Boundary(
+        name,
+        steps,
+        np.stack(maps),
+        (low, high, low, high),
+        points.numpy(),
+        (x @ data.plane.T).numpy(),
+        y.numpy(),
+    )
+
+
+def _save(name: str, figure: object) -> None:
+    drawn = pictures.svg(figure, name=name, standalone=True)
+    (DOCS / "images" / f"{name}.svg").write_text(drawn, "utf-8")
+
+
+def main() -> int:
+    """Write, or check."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    old = 0
+    for page in BLOCKS:
+        text, wanted = filled(page)
+        if options.check and text != wanted:
+            print(f"{page} is out of date: run python docs/make_pages.py")
+            old = 1
+        elif not options.check:
+            (DOCS / page).write_text(wanted, "utf-8")
+    if not options.check:
+        draw()
+    return old
+
+
+if __name__ == "__main__":
+    sys.exit(main())
