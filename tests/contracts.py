@@ -159,6 +159,15 @@ CONTRACTS: dict[str, Contract] = {
     "xvat-steepest": Contract(
         lambda _: XVAT(masks.Steepest(0.6)), ("XVAT", "keep=0.6"), draws=True
     ),
+    "xvat-blocks": Contract(
+        lambda _: XVAT(masks.Steepest(0.6, steps=2), block=2),
+        ("XVAT", "keep=0.6", "steps=2", "block=2"),
+        on=SPATIAL,
+        draws=True,
+    ),
+    "random-blocks": Contract(
+        lambda _: Random(Mask(block=2), 0.3), ("Random", "Mask", "block=2"), on=SPATIAL, draws=True
+    ),
     "mat": Contract(
         lambda _: MAT(fields.Affine(), radius=0.7, padding="zeros"),
         ("MAT", "Affine()", "radius=0.7", "padding='zeros'"),

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from unshaken import checks
 from unshaken.adversaries.base import Problem
 from unshaken.adversaries.learned import Learned
-from unshaken.adversaries.learned import SteepestMask as Steepest
 from unshaken.adversaries.learned import Tabulated as Table
+from unshaken.adversaries.steepest_mask import SteepestMask as Steepest
 
 __all__ = ["Generator", "Steepest", "Table"]
 

@@ -15,7 +15,7 @@ from unshaken.autograd import flat, reverse_gradient
 from unshaken.distributions import HardConcrete
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
-from unshaken.perturbations.mask import Mask
+from unshaken.perturbations.mask import require_mask
 
 
 class MaskPlayer(Adversary):
@@ -36,7 +36,7 @@ class MaskPlayer(Adversary):
         """``log α``, of the mask's shape."""
 
     def penalty(self, problem: Problem, a: Tensor | None = None) -> Penalty:
-        mask = _mask(problem.perturbation)
+        mask = require_mask(problem.perturbation)
         log_alpha = self.log_alpha(problem)
         if tuple(log_alpha.shape) != mask.shape(problem.x):
             raise ValueError(
@@ -62,7 +62,11 @@ class MaskPlayer(Adversary):
         return rows.gather(1, order).reshape(a.shape)
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
-        _mask(perturbation)
+        if require_mask(perturbation).block > 1:
+            raise ValueError(
+                "a learned mask has a log α for each entry, so block must be 1, got "
+                f"{perturbation.block}; use smoothness, or masks.Steepest with blocks"
+            )
 
 
 class Learned(MaskPlayer):
@@ -114,7 +118,7 @@ class Tabulated(MaskPlayer):
 
     def log_alpha(self, problem: Problem) -> Tensor:
         index = checks.indices(problem.clean.index, len(problem.x), self.examples)
-        shape = _mask(problem.perturbation).shape(problem.x)
+        shape = require_mask(problem.perturbation).shape(problem.x)
         size = shape[2:] or shape[1:]
         if self.size != size:
             raise ValueError(
@@ -130,49 +134,5 @@ class Tabulated(MaskPlayer):
         )
 
 
-class SteepestMask(Adversary):
-    """Erases the entries whose removal raises the divergence most, to first order, under a budget.
-
-    The gain of erasing entry j is ``−z_j ∂D/∂z_j = −Σ_c g_cj x_cj``. For a divergence from the
-    label g is the clean gradient; from the clean prediction, whose gradient vanishes there, it is
-    taken at a random mask of the same budget (one forward and one input-gradient pass).
-
-    Args:
-        keep: the share of entries that stay, in (0, 1].
-    """
-
-    needs = "input"
-
-    def __init__(self, keep: float) -> None:
-        super().__init__()
-        self.keep = checks.number(keep, "keep", low=0.0, high=1.0, open_low=True)
-        self.radius = 1 - self.keep
-
-    def find(self, problem: Problem) -> Tensor:
-        mask, x = _mask(problem.perturbation), problem.x
-        if problem.divergence.labeled:
-            g = problem.input_gradient()
-        else:
-            with torch.no_grad():
-                start = mask(x, mask.random(x, self.radius))
-            g = problem.clean.slope(problem.divergence, start, problem.target())
-        with torch.no_grad():
-            return mask.steepest(x, mask.pull_back(x, g.to(x.dtype)), self.radius)
-
-    def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
-        _mask(perturbation)
-
-    def extra_repr(self) -> str:
-        return f"keep={self.keep:g}"
-
-
 def _uniform(log_alpha: Tensor) -> Tensor:
     return draws.uniform(tuple(log_alpha.shape), log_alpha.dtype, log_alpha.device)
-
-
-def _mask(perturbation: Perturbation) -> Mask:
-    if not isinstance(perturbation, Mask):
-        raise ValueError(
-            f"a mask adversary needs the perturbation Mask, got {type(perturbation).__name__}"
-        )
-    return perturbation

@@ -24,6 +24,7 @@ class XAT(Regularizer):
         weight: the paper's η = 0.5.
         smoothness: price of differences between neighboring mask entries (the authors' program
             uses 1 on CIFAR).
+        block: ``masks.Steepest`` erases blocks so many entries wide.
         remember: the shape of all training inputs, as ``x_train.shape``: with ``masks.Steepest``
             take each example's last worst mask and refresh it in the same backward pass, so that a
             step costs little more than a plain one; the term then stands in for the supervised loss
@@ -38,12 +39,13 @@ class XAT(Regularizer):
         weight: float = 0.5,
         *,
         smoothness: float = 0.0,
+        block: int = 1,
         remember: Sequence[int] | None = None,
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
     ) -> None:
-        family = Mask(scale, sparsity, smoothness)
+        family = Mask(scale, sparsity, smoothness, block)
         if remember is not None:
             if not isinstance(mask, SteepestMask):
                 raise ValueError(
@@ -74,6 +76,7 @@ class XVAT(Regularizer):
         divergence: ``"kl"`` as in the paper, or ``"reverse-kl"`` as in the authors' program.
         weight: the paper's η = 1.
         smoothness: price of differences between neighboring mask entries.
+        block: ``masks.Steepest`` erases blocks so many entries wide.
     """
 
     def __init__(
@@ -85,13 +88,14 @@ class XVAT(Regularizer):
         weight: float = 1.0,
         *,
         smoothness: float = 0.0,
+        block: int = 1,
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
     ) -> None:
         checks.choice(divergence, "divergence", ("kl", "reverse-kl"))
         super().__init__(
-            Mask(scale, sparsity, smoothness),
+            Mask(scale, sparsity, smoothness, block),
             mask,
             KL(reverse=divergence == "reverse-kl"),
             weight,
