@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from unshaken import checks, draws
 from unshaken.autograd import flat
-from unshaken.distributions import HardConcrete
+from unshaken.distributions import MaskDistribution
 from unshaken.perturbations.base import Perturbation
 
 
@@ -92,7 +92,7 @@ class Mask(Perturbation):
     def rate(self, x: Tensor, s: Tensor) -> Tensor:
         raise ValueError("Mask has no rate at no change: Infinitesimal needs Additive or Movement")
 
-    def price(self, z: Tensor, distribution: HardConcrete) -> Tensor:
+    def price(self, z: Tensor, distribution: MaskDistribution) -> Tensor:
         """``λ E‖z‖₀ − smoothness · mean |∇z|``, what a mask gains beside D: ``(N,)``."""
         gain = self.sparsity * flat(distribution.nonzero_probability).mean(1)
         if self.smoothness:
