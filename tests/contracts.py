@@ -145,6 +145,16 @@ CONTRACTS: dict[str, Contract] = {
         ("XVAT", "Generator", "sparsity=3", "KL"),
         draws=True,
     ),
+    "xvat-reinforce": Contract(
+        lambda shape: XVAT(masks.Generator(shape[0], len(shape) - 1, estimator="reinforce")),
+        ("XVAT", "Generator", "estimator='reinforce'"),
+        draws=True,
+    ),
+    "xvat-straight-through": Contract(
+        lambda shape: XVAT(masks.Table(EXAMPLES, shape[1:] or shape, estimator="straight-through")),
+        ("XVAT", "estimator='straight-through'"),
+        draws=True,
+    ),
     "xvat-table": Contract(
         lambda shape: XVAT(_table(shape)), ("XVAT", f"examples={EXAMPLES}"), draws=True
     ),

@@ -12,10 +12,12 @@ from torch.nn import functional as F
 from unshaken import checks, draws
 from unshaken.adversaries.base import Adversary, Penalty, Problem
 from unshaken.autograd import flat, reverse_gradient
-from unshaken.distributions import HardConcrete
+from unshaken.distributions import Bernoulli, BinaryConcrete, HardConcrete, MaskDistribution
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.mask import require_mask
+
+ESTIMATORS = ("hard-concrete", "gumbel-softmax", "straight-through", "reinforce")
 
 
 class MaskPlayer(Adversary):
@@ -24,7 +26,18 @@ class MaskPlayer(Adversary):
     Both move in one backward pass: the gradient that reaches ``log α`` is negated (xVAT eq. 11-13).
     The price λ E‖z‖₀ steers the player only; the value of the term is D. Each call draws one
     uniform number for each mask entry from torch's global generator.
+
+    How the gradient of D reaches ``log α`` is the ``estimator``, one of :data:`ESTIMATORS`, each
+    from the one pass that the model's own gradient needs, too. ``"hard-concrete"`` (the paper's)
+    and ``"gumbel-softmax"`` draw relaxed masks; ``"straight-through"`` and ``"reinforce"`` show
+    the model binary ones with ``P(z = 1) = σ(log α)``, and the latter needs no derivative of D in
+    the mask: its baseline is the mean of D over the other examples of the batch. REBAR and RELAX
+    are not among them: they take two more passes over the network at relaxed masks, which costs
+    more than as many further draws, and what they fit would be for a network that moves in every
+    step. :mod:`unshaken.estimators` has all of them for a given function.
     """
+
+    estimator: str = "hard-concrete"
 
     searches = False
 
@@ -43,17 +56,29 @@ class MaskPlayer(Adversary):
                 f"the mask adversary must give log α of shape {mask.shape(problem.x)} for inputs "
                 f"{tuple(problem.x.shape)}, got {tuple(log_alpha.shape)}"
             )
-        distribution = HardConcrete(reverse_gradient(log_alpha))
+        distribution = self._distribution(reverse_gradient(log_alpha))
         z = distribution.rsample(_uniform(log_alpha))
         outputs = problem.clean.again(mask(problem.clean.x, z))
         value = problem.divergence(outputs, problem.target())
         price = mask.price(z, distribution).to(value.dtype)
+        value = value + distribution.credit(z, _less_the_others(value.detach()))
         return Penalty(value + (price - price.detach()), z.detach(), outputs)
 
     def find(self, problem: Problem) -> Tensor:
         with torch.no_grad():
             log_alpha = self.log_alpha(problem)
-            return HardConcrete(log_alpha).rsample(_uniform(log_alpha))
+            return self._distribution(log_alpha).rsample(_uniform(log_alpha))
+
+    def _distribution(self, log_alpha: Tensor) -> MaskDistribution:
+        if self.estimator == "hard-concrete":
+            return HardConcrete(log_alpha)
+        if self.estimator == "reinforce":
+            return Bernoulli(log_alpha)
+        return BinaryConcrete(log_alpha, straight_through=self.estimator == "straight-through")
+
+    def _estimates(self) -> str:
+        """What the repr says of the estimator."""
+        return "" if self.estimator == "hard-concrete" else f"estimator={self.estimator!r}"
 
     def rival(self, problem: Problem, a: Tensor) -> Tensor:
         """The same mask entries, shuffled within each example."""
@@ -75,10 +100,17 @@ class Learned(MaskPlayer):
     Args:
         network: a module from inputs ``(N, C, *size)`` to ``(N, 1, *size)``.
         learning_rate: the paper's 1e-6 (Adam).
+        estimator: how D's gradient reaches ``log α``, one of :data:`ESTIMATORS`.
     """
 
-    def __init__(self, network: nn.Module, learning_rate: float = 1e-6) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        learning_rate: float = 1e-6,
+        estimator: str = "hard-concrete",
+    ) -> None:
         super().__init__()
+        self.estimator = checks.choice(estimator, "estimator", ESTIMATORS)
         if not isinstance(network, nn.Module):
             raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}")
         self.network = network
@@ -87,6 +119,9 @@ class Learned(MaskPlayer):
     def log_alpha(self, problem: Problem) -> Tensor:
         result: Tensor = self.network(problem.x)
         return result.float() if problem.clean.mixed else result
+
+    def extra_repr(self) -> str:
+        return self._estimates()
 
 
 class Tabulated(MaskPlayer):
@@ -98,6 +133,7 @@ class Tabulated(MaskPlayer):
         learning_rate: the paper's 1e-3 (SGD).
         sparse: give the table a sparse gradient, for ``SGD`` or ``SparseAdam``: then a step costs
             the same for any number of examples.
+        estimator: how D's gradient reaches ``log α``, one of :data:`ESTIMATORS`.
     """
 
     def __init__(
@@ -106,8 +142,10 @@ class Tabulated(MaskPlayer):
         size: Sequence[int],
         learning_rate: float = 1e-3,
         sparse: bool = False,
+        estimator: str = "hard-concrete",
     ) -> None:
         super().__init__()
+        self.estimator = checks.choice(estimator, "estimator", ESTIMATORS)
         self.examples = checks.integer(examples, "examples")
         if not isinstance(size, Sequence):
             raise TypeError(f"size must be a sequence of integers, as (28, 28), got {size!r}")
@@ -129,9 +167,20 @@ class Tabulated(MaskPlayer):
         return rows.reshape(shape)
 
     def extra_repr(self) -> str:
-        return f"examples={self.examples}, size={self.size}" + (
-            ", sparse=True" if self.sparse else ""
-        )
+        words = [f"examples={self.examples}, size={self.size}", self._estimates()]
+        words.insert(1, "sparse=True" if self.sparse else "")
+        return ", ".join(filter(None, words))
+
+
+def _less_the_others(values: Tensor) -> Tensor:
+    """Each value less the mean of the others of its group, which its own mask does not touch."""
+    rows = values.reshape(draws.groups(), -1)
+    count = rows.shape[1]
+    return (
+        values
+        if count == 1
+        else ((rows - rows.mean(1, keepdim=True)) * (count / (count - 1))).flatten()
+    )
 
 
 def _uniform(log_alpha: Tensor) -> Tensor:
