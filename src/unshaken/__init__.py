@@ -4,10 +4,12 @@ from unshaken import (
     adversaries,
     distributions,
     divergences,
+    estimators,
     fields,
     masks,
     models,
     perturbations,
+    sparsity,
 )
 from unshaken.alarm import AlarmWarning
 from unshaken.methods import AT, MAT, MVAT, VAT, VMT, XAT, XVAT, Random
@@ -37,8 +39,10 @@ __all__ = [
     "adversaries",
     "distributions",
     "divergences",
+    "estimators",
     "fields",
     "masks",
     "models",
     "perturbations",
+    "sparsity",
 ]

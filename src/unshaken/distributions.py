@@ -102,6 +102,14 @@ class HardConcrete(MaskDistribution):
         stretched = torch.sigmoid(logit / self.temperature) * (self.high - self.low) + self.low
         return stretched.clamp(0, 1)
 
+    def deterministic(self) -> Tensor:
+        """``min(1, max(0, σ(log α) (ζ − γ) + γ))``: what stands for z where nothing is drawn.
+
+        (Louizos et al. 2018, eq. 13.) It is exactly 0 where ``log α ≤ log(−γ/ζ)``.
+        """
+        stretched = torch.sigmoid(self.log_alpha) * (self.high - self.low) + self.low
+        return stretched.clamp(0, 1)
+
     @property
     def nonzero_probability(self) -> Tensor:
         """``P(z ≠ 0)`` of each variable, of ``log_alpha``'s shape (xVAT eq. 12's second term)."""

@@ -56,7 +56,7 @@ class Rebar(Estimator):
         return left * (z - log_alpha.detach().sigmoid()) + slope
 
     def extra_repr(self) -> str:
-        scale, temperature = float(self.scale), float(self.log_temperature.exp())
+        scale, temperature = self.scale.item(), self.log_temperature.exp().item()
         return f"scale={scale:g}, temperature={temperature:g}"
 
 
