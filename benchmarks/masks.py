@@ -76,6 +76,7 @@ class Case:
         seeds: seeds that are reported.
         block: width of a block of entries.
         radii: sizes of relative changes.
+        blocks: whether masks of blocks, of several steps, and learned ones are compared, too.
     """
 
     data: str
@@ -86,6 +87,7 @@ class Case:
     seeds: int
     block: int
     radii: Sequence[float]
+    blocks: bool = False
 
     def protocol(self, choosing: bool) -> Protocol:
         found = named(self.data)
@@ -99,10 +101,10 @@ class Case:
 ALONE = {"unlabeled_batch_size": 0}
 CASES = {
     "digits, 100 labels": Case(
-        "digits", {"labels": 100}, {}, 297, 5, 20, 2, (1.0, 2.0, 3.0, 4.5, 7.0)
+        "digits", {"labels": 100}, {}, 297, 5, 20, 2, (0.5, 1.0, 2.0, 3.0, 4.5, 7.0)
     ),
     "digits, 200 labels alone": Case(
-        "digits", {"labels": 200}, ALONE, 297, 5, 20, 2, (1.0, 2.0, 3.0, 4.5, 7.0)
+        "digits", {"labels": 200}, ALONE, 297, 5, 20, 2, (0.5, 1.0, 2.0, 3.0, 4.5, 7.0), True
     ),
     "mnist, 1000 labels alone": Case(
         "mnist",
@@ -122,18 +124,19 @@ def entries(case: Case) -> dict[str, Entry]:
     """What is compared in a case, by name."""
     found = {"baseline": Entry("baseline")}
     for name, block in (("entries", 1.0), ("blocks", float(case.block))):
-        random = f"random {name}"
-        found[random] = Entry("mask-random", "keep", KEEPS, {"block": block})
-        fixed = {"block": block, "steps": 1.0}
-        found[f"steepest {name}"] = Entry("mask-steepest", "keep", KEEPS, fixed, random)
-    fixed = {"block": 1.0, "steps": 3.0}
-    found["steepest entries, 3 steps"] = Entry(
-        "mask-steepest", "keep", KEEPS, fixed, "random entries"
-    )
+        if name == "entries" or case.blocks:
+            random = f"random {name}"
+            found[random] = Entry("mask-random", "keep", KEEPS, {"block": block})
+            fixed = {"block": block, "steps": 1.0}
+            found[f"steepest {name}"] = Entry("mask-steepest", "keep", KEEPS, fixed, random)
     found["random relative"] = Entry("relative-random", "radius", case.radii)
     found["relative"] = Entry("relative", "radius", case.radii, {}, "random relative")
-    rates = (1e-6, 1e-3, 1e-2)
-    found["generator"] = Entry("xvat", "learning_rate", rates, {}, "random entries")
+    if case.blocks:
+        fixed, control = {"block": 1.0, "steps": 3.0}, "random entries"
+        steps = Entry("mask-steepest", "keep", KEEPS, fixed, control)
+        found["steepest entries, 3 steps"] = steps
+        rates = (1e-6, 1e-3, 1e-2)
+        found["generator"] = Entry("xvat", "learning_rate", rates, {}, control)
     return found
 
 
