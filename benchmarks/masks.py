@@ -36,7 +36,6 @@ from unshaken.methods import catalog
 
 FIRST_CHOOSING = 1000
 RESULTS = Path(__file__).parent / "results"
-KEEPS = (0.35, 0.5, 0.7, 0.85, 0.95)
 WIDEST = 10
 
 
@@ -76,6 +75,7 @@ class Case:
         seeds: seeds that are reported.
         block: width of a block of entries.
         radii: sizes of relative changes.
+        keeps: shares kept.
         blocks: whether masks of blocks, of several steps, and learned ones are compared, too.
     """
 
@@ -87,6 +87,7 @@ class Case:
     seeds: int
     block: int
     radii: Sequence[float]
+    keeps: Sequence[float] = (0.35, 0.5, 0.7, 0.85, 0.95)
     blocks: bool = False
 
     def protocol(self, choosing: bool) -> Protocol:
@@ -104,7 +105,7 @@ CASES = {
         "digits", {"labels": 100}, {}, 297, 5, 20, 2, (0.5, 1.0, 2.0, 3.0, 4.5, 7.0)
     ),
     "digits, 200 labels alone": Case(
-        "digits", {"labels": 200}, ALONE, 297, 5, 20, 2, (0.5, 1.0, 2.0, 3.0, 4.5, 7.0), True
+        "digits", {"labels": 200}, ALONE, 297, 5, 20, 2, (0.5, 1.0, 2.0, 3.0, 4.5, 7.0), blocks=True
     ),
     "mnist, 1000 labels alone": Case(
         "mnist",
@@ -114,7 +115,8 @@ CASES = {
         3,
         8,
         4,
-        (3.0, 5.5, 9.0, 13.0, 18.0),
+        (1.5, 3.0, 5.5, 9.0, 13.0, 18.0),
+        (0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95),
     ),
     "sinusoids": Case("sinusoids", {}, {"steps": 2000}, 0, 5, 20, 5, (0.5, 1.0, 2.0, 4.0, 8.0)),
 }
@@ -126,14 +128,14 @@ def entries(case: Case) -> dict[str, Entry]:
     for name, block in (("entries", 1.0), ("blocks", float(case.block))):
         if name == "entries" or case.blocks:
             random = f"random {name}"
-            found[random] = Entry("mask-random", "keep", KEEPS, {"block": block})
+            found[random] = Entry("mask-random", "keep", case.keeps, {"block": block})
             fixed = {"block": block, "steps": 1.0}
-            found[f"steepest {name}"] = Entry("mask-steepest", "keep", KEEPS, fixed, random)
+            found[f"steepest {name}"] = Entry("mask-steepest", "keep", case.keeps, fixed, random)
     found["random relative"] = Entry("relative-random", "radius", case.radii)
     found["relative"] = Entry("relative", "radius", case.radii, {}, "random relative")
     if case.blocks:
         fixed, control = {"block": 1.0, "steps": 3.0}, "random entries"
-        steps = Entry("mask-steepest", "keep", KEEPS, fixed, control)
+        steps = Entry("mask-steepest", "keep", case.keeps, fixed, control)
         found["steepest entries, 3 steps"] = steps
         rates = (1e-6, 1e-3, 1e-2)
         found["generator"] = Entry("xvat", "learning_rate", rates, {}, control)

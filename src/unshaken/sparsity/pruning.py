@@ -37,7 +37,8 @@ def prune(model: nn.Module) -> nn.Module:
     """A copy without gates, which computes what the model computes in evaluation mode.
 
     Weights are multiplied by their gates, so those with closed gates are exactly zero. The copy's
-    layers and state dict are those of a model that never had gates.
+    layers and state dict are those of a model that never had gates;
+    :func:`unshaken.sparsity.compact` also takes out units that are left without weights.
     """
     gates_of(model)
     plain = copy.deepcopy(model)
