@@ -131,6 +131,10 @@ def entries(case: Case) -> dict[str, Entry]:
             found[random] = Entry("mask-random", "keep", case.keeps, {"block": block})
             fixed = {"block": block, "steps": 1.0}
             found[f"steepest {name}"] = Entry("mask-steepest", "keep", case.keeps, fixed, random)
+    for draws in (4.0, 16.0) if case.blocks else (4.0,):
+        fixed = {"block": 1.0, "draws": draws}
+        entry = Entry("mask-worst", "keep", case.keeps, fixed, "random entries")
+        found[f"worst of {draws:g} random entries"] = entry
     found["random relative"] = Entry("relative-random", "radius", case.radii)
     found["relative"] = Entry("relative", "radius", case.radii, {}, "random relative")
     if case.blocks:

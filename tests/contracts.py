@@ -24,7 +24,7 @@ from unshaken import (
     fields,
     masks,
 )
-from unshaken.adversaries import Infinitesimal, PowerIteration, SteepestStep
+from unshaken.adversaries import Infinitesimal, PowerIteration, SteepestStep, WorstOf
 from unshaken.divergences import KL, CrossEntropy
 from unshaken.perturbations import Additive, Mask, Movement, Relative
 from unshaken.regularizer import Term
@@ -173,6 +173,15 @@ CONTRACTS: dict[str, Contract] = {
         lambda _: XVAT(masks.Steepest(0.6, steps=2), block=2),
         ("XVAT", "keep=0.6", "steps=2", "block=2"),
         on=SPATIAL,
+        draws=True,
+    ),
+    "xvat-worst-of": Contract(
+        lambda _: XVAT(WorstOf(0.4, draws=3)), ("XVAT", "radius=0.4", "draws=3"), draws=True
+    ),
+    "at-worst-of": Contract(
+        lambda _: Regularizer(Additive(2), WorstOf(0.5), CrossEntropy()),
+        ("WorstOf", "radius=0.5", "draws=4"),
+        labeled=True,
         draws=True,
     ),
     "random-blocks": Contract(

@@ -9,6 +9,7 @@ from unshaken.adversaries.random import Random
 from unshaken.adversaries.remembered import Remembered
 from unshaken.adversaries.steepest import SteepestStep
 from unshaken.adversaries.steepest_mask import SteepestMask
+from unshaken.adversaries.worst_of import WorstOf
 
 __all__ = [
     "Adversary",
@@ -23,4 +24,5 @@ __all__ = [
     "SteepestStep",
     "Tabulated",
     "TopEigenvector",
+    "WorstOf",
 ]

@@ -91,6 +91,7 @@ VARIANTS = (
     Variant("xvat", 6, Masked),
     Variant("xvat-transductive", 6, Masked),
     Variant("mask-steepest", 8),
+    Variant("mask-worst", 10),
     Variant("mask-random", 6, RandomControl),
     Variant("relative", 8, Power),
     Variant("relative-random", 6, RandomControl),

@@ -27,6 +27,7 @@ _SPOKEN = {
     "xvat": "xVAT",
     "xvat-transductive": "transductive xVAT",
     "mask-steepest": "the steepest mask",
+    "mask-worst": "the worst of several random masks",
     "mask-random": "random masks",
     "mat": "MAT",
     "mvat": "MVAT",

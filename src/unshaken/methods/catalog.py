@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from unshaken import masks
-from unshaken.adversaries import PowerIteration
+from unshaken.adversaries import PowerIteration, WorstOf
 from unshaken.divergences import KL
 from unshaken.methods.at import AT
 from unshaken.methods.mat import MAT, MVAT
@@ -96,6 +96,7 @@ RANGES: Mapping[str, Range] = {
     "keep": Range(0.3, 0.98, log=False),
     "block": Range(1, 4, log=False, searched=False),
     "steps": Range(1, 4, log=False, searched=False),
+    "draws": Range(2, 16, searched=False),
 }
 """The papers' grids, ε in [0.01, 10] and λ, η in [0.005, 5] (VMT section 4); the rest is ours."""
 
@@ -135,6 +136,12 @@ def _steepest_mask(shape: Shape, s: Settings) -> list[Term]:
     player = masks.Steepest(s["keep"], _whole(s, "steps"))
     block = _whole(s, "block")
     return [XVAT(player, weight=s["weight"], block=block, name="mask-steepest")]
+
+
+def _worst_mask(shape: Shape, s: Settings) -> list[Term]:
+    player = WorstOf(1 - s["keep"], _whole(s, "draws"))
+    block = _whole(s, "block")
+    return [XVAT(player, weight=s["weight"], block=block, name="mask-worst")]
 
 
 def _relative(shape: Shape, s: Settings) -> list[Term]:
@@ -227,6 +234,11 @@ CATALOG: Mapping[str, Method] = {
         "masks that erase what matters most, without labels",
         _steepest_mask,
         {"keep": 0.85, "weight": 1.0, "block": 1.0, "steps": 1.0},
+    ),
+    "mask-worst": Method(
+        "the worst of several random masks, without labels",
+        _worst_mask,
+        {"keep": 0.7, "weight": 1.0, "block": 1.0, "draws": 4.0},
     ),
     "mask-random": Method(
         "random masks (control)", _random_mask, {"keep": 0.85, "weight": 1.0, "block": 1.0}

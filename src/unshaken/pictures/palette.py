@@ -62,7 +62,11 @@ _FAMILIES: Mapping[str, tuple[str, str, tuple[str, ...]]] = MappingProxyType(
         "at": ("additive, labels", "^", ("at-l2", "at-linf", "at")),
         "vat": ("additive, label-free", "o", ("vat",)),
         "vmt": ("movement rate", "s", ("vmt-shift", "vmt-rotation", "vmt-scale", "vmt-all", "vmt")),
-        "mask": ("mask", "P", ("xvat", "xvat-transductive", "xat", "mask-steepest", "relative")),
+        "mask": (
+            "mask",
+            "P",
+            ("xvat", "xvat-transductive", "xat", "mask-steepest", "mask-worst", "relative"),
+        ),
         "finite": ("finite movement", "X", ("mvat", "mat")),
     }
 )
