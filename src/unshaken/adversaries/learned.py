@@ -32,9 +32,10 @@ class MaskPlayer(Adversary):
     and ``"gumbel-softmax"`` draw relaxed masks; ``"straight-through"`` and ``"reinforce"`` show
     the model binary ones with ``P(z = 1) = σ(log α)``, and the latter needs no derivative of D in
     the mask: its baseline is the mean of D over the other examples of the batch. REBAR and RELAX
-    are not among them: they take two more passes over the network at relaxed masks, which costs
-    more than as many further draws, and what they fit would be for a network that moves in every
-    step. :mod:`unshaken.estimators` has all of them for a given function.
+    are not among them: they take two more passes over the network at relaxed masks, forward and
+    backward, at that cost were about as far off as REINFORCE (``benchmarks/estimators.py``), and
+    what they fit would be for a network that moves in every step. :mod:`unshaken.estimators` has
+    all of them for a given function.
     """
 
     estimator: str = "hard-concrete"
@@ -176,11 +177,9 @@ def _less_the_others(values: Tensor) -> Tensor:
     """Each value less the mean of the others of its group, which its own mask does not touch."""
     rows = values.reshape(draws.groups(), -1)
     count = rows.shape[1]
-    return (
-        values
-        if count == 1
-        else ((rows - rows.mean(1, keepdim=True)) * (count / (count - 1))).flatten()
-    )
+    if count == 1:
+        return values
+    return ((rows - rows.mean(1, keepdim=True)) * (count / (count - 1))).flatten()
 
 
 def _uniform(log_alpha: Tensor) -> Tensor:
