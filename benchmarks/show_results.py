@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mask_tables import KINDS
+
 from unshaken import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,7 +124,7 @@ def filled(text: str) -> str:
     """README with its results replaced by the stored ones."""
 
     def block(match: re.Match[str]) -> str:
-        make = {"results": table, "costs": costs, "remembered": remembered}[match[2]]
+        make = {"results": table, "costs": costs, "remembered": remembered, **KINDS}[match[2]]
         tables = "\n\n".join(make(name) for name in match[3].split())
         return f"{match[1]}\n{tables}\n\n{match[4]}"
 

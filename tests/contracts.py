@@ -24,7 +24,7 @@ from unshaken import (
     fields,
     masks,
 )
-from unshaken.adversaries import Infinitesimal, PowerIteration, SteepestStep
+from unshaken.adversaries import Infinitesimal, PowerIteration, SteepestStep, WorstOf
 from unshaken.divergences import KL, CrossEntropy
 from unshaken.perturbations import Additive, Intensity, Mask, Movement, Relative
 from unshaken.regularizer import Term
@@ -153,6 +153,16 @@ CONTRACTS: dict[str, Contract] = {
         ("XVAT", "Generator", "sparsity=3", "KL"),
         draws=True,
     ),
+    "xvat-reinforce": Contract(
+        lambda shape: XVAT(masks.Generator(shape[0], len(shape) - 1, estimator="reinforce")),
+        ("XVAT", "Generator", "estimator='reinforce'"),
+        draws=True,
+    ),
+    "xvat-straight-through": Contract(
+        lambda shape: XVAT(masks.Table(EXAMPLES, shape[1:] or shape, estimator="straight-through")),
+        ("XVAT", "estimator='straight-through'"),
+        draws=True,
+    ),
     "xvat-table": Contract(
         lambda shape: XVAT(_table(shape)), ("XVAT", f"examples={EXAMPLES}"), draws=True
     ),
@@ -166,6 +176,24 @@ CONTRACTS: dict[str, Contract] = {
     ),
     "xvat-steepest": Contract(
         lambda _: XVAT(masks.Steepest(0.6)), ("XVAT", "keep=0.6"), draws=True
+    ),
+    "xvat-blocks": Contract(
+        lambda _: XVAT(masks.Steepest(0.6, steps=2), block=2),
+        ("XVAT", "keep=0.6", "steps=2", "block=2"),
+        on=SPATIAL,
+        draws=True,
+    ),
+    "xvat-worst-of": Contract(
+        lambda _: XVAT(WorstOf(0.4, draws=3)), ("XVAT", "radius=0.4", "draws=3"), draws=True
+    ),
+    "at-worst-of": Contract(
+        lambda _: Regularizer(Additive(2), WorstOf(0.5), CrossEntropy()),
+        ("WorstOf", "radius=0.5", "draws=4"),
+        labeled=True,
+        draws=True,
+    ),
+    "random-blocks": Contract(
+        lambda _: Random(Mask(block=2), 0.3), ("Random", "Mask", "block=2"), on=SPATIAL, draws=True
     ),
     "mat": Contract(
         lambda _: MAT(fields.Affine(), radius=0.7, padding="zeros"),

@@ -206,3 +206,17 @@ def test_probes_move_no_statistics_whatever_the_policy(make):
                 objective(*networks.batch((6,), dtype=torch.float32)).backward()
         results.append(torch.cat([b.flatten().float() for b in model.buffers()]))
     assert torch.equal(*results)
+
+
+def test_what_the_probes_reached_is_the_mean_over_them_and_survives_a_checkpoint():
+    objective = Objective(networks.mlp((6,)), AT(0.5))
+    train(objective, 20, shape=(6,))
+    alarm = objective.alarm
+    first = alarm.reached["at"]
+    assert first.adversary > first.random and first.examples == 2 * 8
+    other = type(alarm)()
+    other.load_state_dict(alarm.state_dict())
+    assert other.reached == alarm.reached
+    other.note("at", torch.full((16,), 3.0), torch.full((16,), 1.0))
+    assert other.reached["at"].adversary == pytest.approx((first.adversary + 3) / 2)
+    assert other.reached["at"].random == pytest.approx((first.random + 1) / 2)

@@ -18,6 +18,7 @@ ROW = {
     "seeds": list,
     "failures": list,
     "alarms": list,
+    "gains": dict,
     "error_mean": float,
     "error_sem": float,
     "difference_mean": float | None,

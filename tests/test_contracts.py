@@ -11,8 +11,14 @@ from torch import nn
 from tests import networks
 from tests.contracts import CONTRACTS, SEED, SHAPES, call
 from unshaken import Regularizer
+from unshaken.perturbations import Movement
 
 REGULARIZERS = [name for name in CONTRACTS if name not in ("entropy", "balance")]
+MOVEMENTS = [
+    name
+    for name in REGULARIZERS
+    if isinstance(CONTRACTS[name].make(SHAPES["image"]).perturbation, Movement)
+]
 
 
 @pytest.fixture(params=CONTRACTS)
@@ -238,10 +244,7 @@ def test_worst_is_what_the_call_uses(name):
         torch.testing.assert_close(again, worst.value)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n for n in REGULARIZERS if CONTRACTS[n].on == ("image", "signal", "volume") or n == "vmt-all"],
-)
+@pytest.mark.parametrize("name", MOVEMENTS)
 def test_the_worst_field_is_the_basis_weighted_by_its_coefficients(name):
     contract = CONTRACTS[name]
     term, model, x, y = setting(contract)

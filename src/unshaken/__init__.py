@@ -4,10 +4,12 @@ from unshaken import (
     adversaries,
     distributions,
     divergences,
+    estimators,
     fields,
     masks,
     models,
     perturbations,
+    sparsity,
 )
 from unshaken.alarm import AlarmWarning
 from unshaken.auditing import Audit, audit
@@ -61,8 +63,10 @@ __all__ = [
     "audit",
     "distributions",
     "divergences",
+    "estimators",
     "fields",
     "masks",
     "models",
     "perturbations",
+    "sparsity",
 ]

@@ -33,7 +33,23 @@ class _Watched:
     silent: int = 0
     heard: Tensor | None = None
     gains: list[Tensor] = field(default_factory=list)
+    sums: Tensor | None = None
     reported: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What the probes of one term found, over the whole training.
+
+    Attributes:
+        adversary: the mean divergence that its adversary reached.
+        random: that of a random perturbation of the same size, on the same examples.
+        examples: how many there were.
+    """
+
+    adversary: float
+    random: float
+    examples: int
 
 
 class Alarm:
@@ -84,18 +100,23 @@ class Alarm:
 
     def probe(self, name: str, term: Regularizer, clean: CleanPass) -> None:
         """Compare the term's adversary with a random perturbation on this batch."""
-        if self.probes(name):
-            gain = term.gain_over_random(clean)
-            if gain is not None:
-                self.note_gain(name, gain)
+        found = term.against_random(clean)
+        if found is not None:
+            self.note(name, *found)
 
-    def probes(self, name: str) -> bool:
-        """Whether the term's adversary is still judged."""
-        return "adversary" not in self._watched.setdefault(name, _Watched()).reported
+    def note(self, name: str, adversary: Tensor, random: Tensor) -> None:
+        """Take in the divergence that the adversary and its control reached: ``(N,)`` each."""
+        state = self._watched.setdefault(name, _Watched())
+        state.gains.append(adversary - random)
+        count = torch.full_like(adversary, 1)
+        sums = torch.stack([adversary, random, count]).sum(1, dtype=torch.float64)
+        state.sums = sums if state.sums is None else state.sums.to(sums.device) + sums
 
-    def note_gain(self, name: str, gain: Tensor) -> None:
-        """Take in how much better than random the adversary was: ``(N,)``."""
-        self._watched.setdefault(name, _Watched()).gains.append(gain)
+    @property
+    def reached(self) -> dict[str, Reached]:
+        """How far each term's adversary came, and random, in training so far; by name."""
+        sums = {name: s.sums.tolist() for name, s in self._watched.items() if s.sums is not None}
+        return {name: Reached(a / n, r / n, int(n)) for name, (a, r, n) in sums.items()}
 
     def end_epoch(self) -> None:
         """Judge what was gathered since the last call of this."""
@@ -121,6 +142,7 @@ class Alarm:
                     "silent": state.silent,
                     "heard": None if state.heard is None else bool(state.heard),
                     "gains": [gain.cpu() for gain in state.gains],
+                    "sums": None if state.sums is None else state.sums.cpu(),
                     "reported": dict(state.reported),
                 }
                 for name, state in self._watched.items()

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from unshaken import checks
 from unshaken.adversaries.base import Problem
 from unshaken.adversaries.learned import Learned
-from unshaken.adversaries.learned import SteepestMask as Steepest
 from unshaken.adversaries.learned import Tabulated as Table
+from unshaken.adversaries.steepest_mask import SteepestMask as Steepest
 
 __all__ = ["Generator", "Steepest", "Table"]
 
@@ -26,9 +26,17 @@ class Generator(Learned):
         channels: channels of the input.
         dimensions: its number of spatial axes, 0 to 3.
         learning_rate: the paper's 1e-6 (Adam).
+        estimator: how the divergence's gradient reaches ``log α``: ``"hard-concrete"``,
+            ``"gumbel-softmax"``, ``"straight-through"`` or ``"reinforce"``.
     """
 
-    def __init__(self, channels: int, dimensions: int = 2, learning_rate: float = 1e-6) -> None:
+    def __init__(
+        self,
+        channels: int,
+        dimensions: int = 2,
+        learning_rate: float = 1e-6,
+        estimator: str = "hard-concrete",
+    ) -> None:
         channels = checks.integer(channels, "channels")
         checks.choice(dimensions, "dimensions", (0, 1, 2, 3))
         network: nn.Module = (
@@ -36,7 +44,7 @@ class Generator(Learned):
             if dimensions == 0
             else _LAYERS[dimensions](channels, 1, kernel_size=3, padding=1)
         )
-        super().__init__(network, learning_rate)
+        super().__init__(network, learning_rate, estimator)
         self.channels = channels
         self.dimensions = dimensions
 

@@ -252,8 +252,16 @@ class Regularizer(Term):
     def gain_over_random(self, clean: CleanPass) -> Tensor | None:
         """How much more the adversary raises the divergence than random does: ``(N,)``.
 
-        None where there is nothing to compare: the control itself, and the closed form in the
-        limit, which no direction can exceed. The random state is left as it was.
+        None where there is nothing to compare (:meth:`against_random`).
+        """
+        found = self.against_random(clean)
+        return None if found is None else found[0] - found[1]
+
+    def against_random(self, clean: CleanPass) -> tuple[Tensor, Tensor] | None:
+        """The divergence that the adversary reaches, and a random perturbation of its size.
+
+        Each ``(N,)``. None where there is nothing to compare: the control itself, and the closed
+        form in the limit, which no direction can exceed. The random state is left as it was.
         """
         if self.adversary.random or isinstance(self.adversary, Infinitesimal):
             return None
@@ -272,7 +280,6 @@ class Regularizer(Term):
                     )
                     for parameters in (a, rival)
                 )
-                gain: Tensor = worst - control
-                return gain
+                return worst, control
         finally:
             state.restore()

@@ -91,3 +91,20 @@ def test_rows_without_a_baseline_or_without_runs():
 def test_a_clock_that_read_zero():
     (row,) = rows([record("baseline", 0, 1.0, 0.0)], ["baseline"])
     assert row["cost_ratio"] == 1.0
+
+
+def test_what_adversaries_were_worth_in_training():
+    runs = [
+        {**record("vat", seed, 1.0), "reached": {"vat": {"adversary": a, "random": 0.5}}}
+        for seed, a in enumerate((1.0, 2.0))
+    ]
+    table = rows([record("baseline", 0, 2.0), *runs], ["baseline", "vat"])
+    assert table[0]["gains"] == {}
+    assert table[1]["gains"] == {
+        "vat": {"adversary": 1.5, "random": 0.5, "ratio_mean": 3.0, "ratio_sem": 1.0}
+    }
+
+
+def test_an_adversary_against_nothing_has_no_ratio():
+    run = {**record("vat", 0, 1.0), "reached": {"vat": {"adversary": 0.0, "random": 0.0}}}
+    assert rows([run], ["vat"])[0]["gains"]["vat"]["ratio_mean"] is None

@@ -193,6 +193,23 @@ def test_alarms_are_told_with_method_and_seed() -> None:
     assert "vat, seed 0: the term did nothing" in Page(render(SUMMARY, records)).text
 
 
+def test_what_adversaries_reached_is_a_column_with_its_meaning() -> None:
+    gains = {
+        "vat": {"vat": {"ratio_mean": 1.834, "ratio_sem": 0.021}},
+        "xvat": {
+            "xvat": {"ratio_mean": 0.998, "ratio_sem": 0.004},
+            "entropy": {"ratio_mean": None, "ratio_sem": None},
+        },
+    }
+    rows = [{**row, "gains": gains.get(row["method"], {})} for row in SUMMARY["rows"]]
+    said = " ".join(Page(render({**SUMMARY, "rows": rows}, RECORDS)).said)
+    assert re.search(r"divergence reached\s+÷ random's, in training", said)
+    assert re.search(r"1\.83\s+± 0\.02\s+×", said) and re.search(r"0\.998\s+± 0\.004\s+×", said)
+    assert "at 1 its search is worth nothing" in said
+    without = " ".join(Page(render(SUMMARY, RECORDS)).said)
+    assert "divergence reached" not in without and "its search" not in without
+
+
 def test_holm() -> None:
     rows = [
         {"method": name, "p_value": p, "difference_mean": d}

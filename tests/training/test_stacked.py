@@ -38,7 +38,7 @@ def test_what_cannot_be_stacked(method):
 @pytest.mark.parametrize("method", TOGETHER)
 def test_every_method_in_double_precision(method):
     # A difference of outputs a small step away magnifies rounding.
-    by_difference = any(part in ("vat", "mvat") for part in method.split("+"))
+    by_difference = any(part in ("vat", "mvat", "relative") for part in method.split("+"))
     alone, together = both(method, (3, 4, 11), precision="64", evaluate_every=2)
     assert_alike(alone, together, 1e-7 if by_difference else 1e-12)
 
@@ -46,7 +46,7 @@ def test_every_method_in_double_precision(method):
 @pytest.mark.parametrize("method", TOGETHER)
 def test_one_step_in_single_precision(method):
     """By plain descent: Adam divides a gradient that is all rounding by itself."""
-    by_difference = any(part in ("vat", "mvat") for part in method.split("+"))
+    by_difference = any(part in ("vat", "mvat", "relative") for part in method.split("+"))
     alone, together = both(method, (3, 4), optimizer="sgd", steps=1)
     assert_alike(alone, together, 1e-4 if by_difference else 2e-6)
 

@@ -12,10 +12,12 @@ from torch.nn import functional as F
 from unshaken import checks, draws
 from unshaken.adversaries.base import Adversary, Penalty, Problem
 from unshaken.autograd import flat, reverse_gradient
-from unshaken.distributions import HardConcrete
+from unshaken.distributions import Bernoulli, BinaryConcrete, HardConcrete, MaskDistribution
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
-from unshaken.perturbations.mask import Mask
+from unshaken.perturbations.mask import require_mask
+
+ESTIMATORS = ("hard-concrete", "gumbel-softmax", "straight-through", "reinforce")
 
 
 class MaskPlayer(Adversary):
@@ -24,7 +26,19 @@ class MaskPlayer(Adversary):
     Both move in one backward pass: the gradient that reaches ``log α`` is negated (xVAT eq. 11-13).
     The price λ E‖z‖₀ steers the player only; the value of the term is D. Each call draws one
     uniform number for each mask entry from torch's global generator.
+
+    How the gradient of D reaches ``log α`` is the ``estimator``, one of :data:`ESTIMATORS`, each
+    from the one pass that the model's own gradient needs, too. ``"hard-concrete"`` (the paper's)
+    and ``"gumbel-softmax"`` draw relaxed masks; ``"straight-through"`` and ``"reinforce"`` show
+    the model binary ones with ``P(z = 1) = σ(log α)``, and the latter needs no derivative of D in
+    the mask: its baseline is the mean of D over the other examples of the batch. REBAR and RELAX
+    are not among them: they take two more passes over the network at relaxed masks, forward and
+    backward, at that cost were about as far off as REINFORCE (``benchmarks/estimators.py``), and
+    what they fit would be for a network that moves in every step. :mod:`unshaken.estimators` has
+    all of them for a given function.
     """
+
+    estimator: str = "hard-concrete"
 
     searches = False
 
@@ -36,24 +50,36 @@ class MaskPlayer(Adversary):
         """``log α``, of the mask's shape."""
 
     def penalty(self, problem: Problem, a: Tensor | None = None) -> Penalty:
-        mask = _mask(problem.perturbation)
+        mask = require_mask(problem.perturbation)
         log_alpha = self.log_alpha(problem)
         if tuple(log_alpha.shape) != mask.shape(problem.x):
             raise ValueError(
                 f"the mask adversary must give log α of shape {mask.shape(problem.x)} for inputs "
                 f"{tuple(problem.x.shape)}, got {tuple(log_alpha.shape)}"
             )
-        distribution = HardConcrete(reverse_gradient(log_alpha))
+        distribution = self._distribution(reverse_gradient(log_alpha))
         z = distribution.rsample(_uniform(log_alpha))
         outputs = problem.clean.again(mask(problem.clean.x, z))
         value = problem.divergence(outputs, problem.target())
         price = mask.price(z, distribution).to(value.dtype)
+        value = value + distribution.credit(z, _less_the_others(value.detach()))
         return Penalty(value + (price - price.detach()), z.detach(), outputs)
 
     def find(self, problem: Problem) -> Tensor:
         with torch.no_grad():
             log_alpha = self.log_alpha(problem)
-            return HardConcrete(log_alpha).rsample(_uniform(log_alpha))
+            return self._distribution(log_alpha).rsample(_uniform(log_alpha))
+
+    def _distribution(self, log_alpha: Tensor) -> MaskDistribution:
+        if self.estimator == "hard-concrete":
+            return HardConcrete(log_alpha)
+        if self.estimator == "reinforce":
+            return Bernoulli(log_alpha)
+        return BinaryConcrete(log_alpha, straight_through=self.estimator == "straight-through")
+
+    def _estimates(self) -> str:
+        """What the repr says of the estimator."""
+        return "" if self.estimator == "hard-concrete" else f"estimator={self.estimator!r}"
 
     def rival(self, problem: Problem, a: Tensor) -> Tensor:
         """The same mask entries, shuffled within each example."""
@@ -62,7 +88,11 @@ class MaskPlayer(Adversary):
         return rows.gather(1, order).reshape(a.shape)
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
-        _mask(perturbation)
+        if require_mask(perturbation).block > 1:
+            raise ValueError(
+                "a learned mask has a log α for each entry, so block must be 1, got "
+                f"{perturbation.block}; use smoothness, or masks.Steepest with blocks"
+            )
 
 
 class Learned(MaskPlayer):
@@ -71,10 +101,17 @@ class Learned(MaskPlayer):
     Args:
         network: a module from inputs ``(N, C, *size)`` to ``(N, 1, *size)``.
         learning_rate: the paper's 1e-6 (Adam).
+        estimator: how D's gradient reaches ``log α``, one of :data:`ESTIMATORS`.
     """
 
-    def __init__(self, network: nn.Module, learning_rate: float = 1e-6) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        learning_rate: float = 1e-6,
+        estimator: str = "hard-concrete",
+    ) -> None:
         super().__init__()
+        self.estimator = checks.choice(estimator, "estimator", ESTIMATORS)
         if not isinstance(network, nn.Module):
             raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}")
         self.network = network
@@ -83,6 +120,9 @@ class Learned(MaskPlayer):
     def log_alpha(self, problem: Problem) -> Tensor:
         result: Tensor = self.network(problem.x)
         return result.float() if problem.clean.mixed else result
+
+    def extra_repr(self) -> str:
+        return self._estimates()
 
 
 class Tabulated(MaskPlayer):
@@ -94,6 +134,7 @@ class Tabulated(MaskPlayer):
         learning_rate: the paper's 1e-3 (SGD).
         sparse: give the table a sparse gradient, for ``SGD`` or ``SparseAdam``: then a step costs
             the same for any number of examples.
+        estimator: how D's gradient reaches ``log α``, one of :data:`ESTIMATORS`.
     """
 
     def __init__(
@@ -102,8 +143,10 @@ class Tabulated(MaskPlayer):
         size: Sequence[int],
         learning_rate: float = 1e-3,
         sparse: bool = False,
+        estimator: str = "hard-concrete",
     ) -> None:
         super().__init__()
+        self.estimator = checks.choice(estimator, "estimator", ESTIMATORS)
         self.examples = checks.integer(examples, "examples")
         if not isinstance(size, Sequence):
             raise TypeError(f"size must be a sequence of integers, as (28, 28), got {size!r}")
@@ -114,7 +157,7 @@ class Tabulated(MaskPlayer):
 
     def log_alpha(self, problem: Problem) -> Tensor:
         index = checks.indices(problem.clean.index, len(problem.x), self.examples)
-        shape = _mask(problem.perturbation).shape(problem.x)
+        shape = require_mask(problem.perturbation).shape(problem.x)
         size = shape[2:] or shape[1:]
         if self.size != size:
             raise ValueError(
@@ -125,54 +168,19 @@ class Tabulated(MaskPlayer):
         return rows.reshape(shape)
 
     def extra_repr(self) -> str:
-        return f"examples={self.examples}, size={self.size}" + (
-            ", sparse=True" if self.sparse else ""
-        )
+        words = [f"examples={self.examples}, size={self.size}", self._estimates()]
+        words.insert(1, "sparse=True" if self.sparse else "")
+        return ", ".join(filter(None, words))
 
 
-class SteepestMask(Adversary):
-    """Erases the entries whose removal raises the divergence most, to first order, under a budget.
-
-    The gain of erasing entry j is ``−z_j ∂D/∂z_j = −Σ_c g_cj x_cj``. For a divergence from the
-    label g is the clean gradient; from the clean prediction, whose gradient vanishes there, it is
-    taken at a random mask of the same budget (one forward and one input-gradient pass).
-
-    Args:
-        keep: the share of entries that stay, in (0, 1].
-    """
-
-    needs = "input"
-
-    def __init__(self, keep: float) -> None:
-        super().__init__()
-        self.keep = checks.number(keep, "keep", low=0.0, high=1.0, open_low=True)
-        self.radius = 1 - self.keep
-
-    def find(self, problem: Problem) -> Tensor:
-        mask, x = _mask(problem.perturbation), problem.x
-        if problem.divergence.labeled:
-            g = problem.input_gradient()
-        else:
-            with torch.no_grad():
-                start = mask(x, mask.random(x, self.radius))
-            g = problem.clean.slope(problem.divergence, start, problem.target())
-        with torch.no_grad():
-            return mask.steepest(x, mask.pull_back(x, g.to(x.dtype)), self.radius)
-
-    def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
-        _mask(perturbation)
-
-    def extra_repr(self) -> str:
-        return f"keep={self.keep:g}"
+def _less_the_others(values: Tensor) -> Tensor:
+    """Each value less the mean of the others of its group, which its own mask does not touch."""
+    rows = values.reshape(draws.groups(), -1)
+    count = rows.shape[1]
+    if count == 1:
+        return values
+    return ((rows - rows.mean(1, keepdim=True)) * (count / (count - 1))).flatten()
 
 
 def _uniform(log_alpha: Tensor) -> Tensor:
     return draws.uniform(tuple(log_alpha.shape), log_alpha.dtype, log_alpha.device)
-
-
-def _mask(perturbation: Perturbation) -> Mask:
-    if not isinstance(perturbation, Mask):
-        raise ValueError(
-            f"a mask adversary needs the perturbation Mask, got {type(perturbation).__name__}"
-        )
-    return perturbation

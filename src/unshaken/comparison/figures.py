@@ -17,7 +17,14 @@ Drawn = Iterator[tuple[Figure, str]]
 
 
 _PANELS_PER_FIGURE = 2
-_CONTROLS = ("random", "random-tuned", "random-movement", "dropout")
+_CONTROLS = (
+    "random",
+    "random-tuned",
+    "random-movement",
+    "mask-random",
+    "relative-random",
+    "dropout",
+)
 
 _CAPTIONS = {
     "additive": "The worst noise of each method and the input with it; where the noise gathers, the"

@@ -148,6 +148,12 @@ def _legend(rows: Sequence[Record], baseline: str) -> str:
         parts.append(
             f"Differences compare each method with {baseline} seed by seed, on the same splits."
         )
+    if any(row.get("gains") for row in rows):
+        parts.append(
+            "Divergence reached: how far each adversary raised its divergence in training, over"
+            " what random perturbations of the same size did on the same examples; at 1 its search"
+            " is worth nothing."
+        )
     adjusted = table.holm(rows, baseline)
     compared = [row for row in rows if str(row.get("method", "")) in adjusted]
     if not all(table.verdict(row, adjusted) for row in compared):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from unshaken import data, models
-from unshaken.alarm import AlarmWarning
+from unshaken.alarm import AlarmWarning, Reached
 from unshaken.comparison.environment import provenance
 from unshaken.comparison.evaluation import Evaluation
 from unshaken.comparison.keepsakes import keep_pictures, watch_boundary
@@ -179,7 +179,9 @@ def run(
     for other in caught:
         if not issubclass(other.category, AlarmWarning):
             warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
-    return describe(protocol, method, seed, prepared, result, alarms)
+    alarm = prepared.objective.alarm
+    reached = {} if alarm is None else alarm.reached
+    return describe(protocol, method, seed, prepared, result, alarms, reached)
 
 
 def describe(
@@ -189,8 +191,9 @@ def describe(
     prepared: Prepared,
     result: Result,
     alarms: Sequence[str],
+    reached: Mapping[str, Reached],
 ) -> dict[str, Any]:
-    """The record of a run."""
+    """The record of a run; ``reached`` is what the alarm's probes found of each term."""
     last = result.history[-1]
     return {
         "method": method,
@@ -201,6 +204,7 @@ def describe(
         "steps": result.steps,
         "settings": prepared.settings,
         "alarms": list(dict.fromkeys(alarms)),
+        "reached": {name: asdict(found) for name, found in reached.items()},
         "provenance": provenance(),
         "history": result.history,
     }

@@ -131,7 +131,7 @@ def run_stack(
             records.append({"method": method, "seed": seed, "failed": str(one.failure)})
             continue
         result = replace(one.result, seconds_per_step=seconds)
-        record = describe(protocol, method, seed, prepared, result, one.alarms)
+        record = describe(protocol, method, seed, prepared, result, one.alarms, one.reached)
         record["provenance"] = {**record["provenance"], "stack": len(runs)}
         records.append(record)
     return records

@@ -50,7 +50,10 @@ def rows(
 
     Errors in per cent, listed by increasing seed. Differences from the baseline pair runs of the
     same seed. ``cost_ratio`` is the median over seeds of the time of a step over the baseline's.
-    ``failures`` says of each run without a result why, ``alarms`` what a run noticed.
+    ``failures`` says of each run without a result why, ``alarms`` what a run noticed. ``gains``
+    says for each term, by name, what its adversary was worth in training: the mean divergence that
+    it reached (``adversary``), that of a random perturbation of the same size (``random``), and the
+    ratio of the two in each run (``ratio_mean``, ``ratio_sem``).
     """
     done: dict[str, dict[int, Record]] = {method: {} for method in methods}
     failed: dict[str, list[tuple[int, str]]] = {method: [] for method in methods}
@@ -85,8 +88,25 @@ def _row(
         **difference,
         "seconds_per_step": _median([_seconds(run) for run in runs.values()]),
         "cost_ratio": _median([_seconds(runs[s]) / _seconds(base[s]) for s in common]),
+        "gains": _gains(list(runs.values())),
         "alarms": [f"seed {s}: {a}" for s, run in runs.items() for a in run.get("alarms", ())],
     }
+
+
+def _gains(runs: Sequence[Record]) -> dict[str, dict[str, float | None]]:
+    names = dict.fromkeys(name for run in runs for name in run.get("reached", {}))
+    found: dict[str, dict[str, float | None]] = {}
+    for name in names:
+        pairs = [run["reached"][name] for run in runs if name in run.get("reached", {})]
+        ratios = [p["adversary"] / p["random"] for p in pairs if p["random"] > 0]
+        mean, error = mean_and_error(ratios)
+        found[name] = {
+            "adversary": statistics.fmean(p["adversary"] for p in pairs),
+            "random": statistics.fmean(p["random"] for p in pairs),
+            "ratio_mean": mean,
+            "ratio_sem": error,
+        }
+    return found
 
 
 def _seconds(run: Record) -> float:

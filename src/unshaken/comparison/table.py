@@ -26,6 +26,9 @@ _SPOKEN = {
     "xat": "xAT",
     "xvat": "xVAT",
     "xvat-transductive": "transductive xVAT",
+    "mask-steepest": "the steepest mask",
+    "mask-worst": "the worst of several random masks",
+    "mask-random": "random masks",
     "mat": "MAT",
     "mvat": "MVAT",
 }
@@ -76,6 +79,8 @@ _CONTROLS = {
     "random": "Random noise as large as VAT's, the control,",
     "random-tuned": "Random noise at its own best size",
     "random-movement": "Random movement as large as MVAT's",
+    "mask-random": "Random masks",
+    "relative-random": "Random change in proportion to the input",
 }
 
 
@@ -151,6 +156,11 @@ def table(rows: Sequence[Row], baseline: str, judge: str = "test") -> str:
             f"p < {LEVEL} after Holm",
             [_verdict(by_name[name], adjusted) for name in names],
         ),
+        _Column(
+            "divergence reached",
+            "÷ random's, in training",
+            [_gain(by_name[name]) for name in names],
+        ),
         _Column("step cost", f"÷ {baseline}", [_cost(by_name[name]) for name in names]),
         _Column("time", "per step", [_time(by_name[name]) for name in names]),
         _Column("seeds", "", [_seeds(order.get(name)) for name in names]),
@@ -220,6 +230,16 @@ def _verdict(row: Row, adjusted: Mapping[str, float]) -> Cell:
     p = adjusted[str(row.get("method", ""))]
     mark = {"fewer": "▼ fewer", "more": "▲ more", "": "not shown"}[kind]
     return p, f'<span class="{kind or "none"}" title="adjusted p = {p:.2g}">{mark}</span>'
+
+
+def _gain(row: Row) -> Cell:
+    found = row.get("gains")
+    gains = found.values() if isinstance(found, Mapping) else ()
+    pairs = [(number(g.get("ratio_mean")), number(g.get("ratio_sem"))) for g in gains]
+    shown = [(mean, f"{_plus_minus(mean, sem)} ×") for mean, sem in pairs if mean is not None]
+    if not shown:
+        return "", ""
+    return max(mean for mean, _ in shown), "; ".join(cell for _, cell in shown)
 
 
 def _cost(row: Row) -> Cell:

@@ -14,6 +14,8 @@ from typing import Any
 from torch import nn
 
 from unshaken import masks
+from unshaken.adversaries import PowerIteration, WorstOf
+from unshaken.divergences import KL
 from unshaken.methods.at import AT
 from unshaken.methods.mat import MAT, MVAT
 from unshaken.methods.mean_teacher import MeanTeacher
@@ -26,9 +28,9 @@ from unshaken.methods.temporal_ensembling import TemporalEnsembling
 from unshaken.methods.vat import VAT
 from unshaken.methods.vmt import VMT
 from unshaken.methods.xat import XAT, XVAT
-from unshaken.perturbations import Additive, Movement
+from unshaken.perturbations import Additive, Mask, Movement, Relative
 from unshaken.perturbations.fields import Affine, Rotation, Scale, Shift
-from unshaken.regularizer import Term
+from unshaken.regularizer import Regularizer, Term
 from unshaken.terms import ClassBalance, EntropyMinimization
 
 Settings = Mapping[str, float]
@@ -116,6 +118,10 @@ RANGES: Mapping[str, Range] = {
     "sparsity": Range(0.005, 5.0),
     "scale": Range(1.0, 2.0, log=False, searched=False),
     "learning_rate": Range(1e-7, 1e-2, searched=False),
+    "keep": Range(0.3, 0.98, log=False),
+    "block": Range(1, 4, log=False, searched=False),
+    "steps": Range(1, 4, log=False, searched=False),
+    "draws": Range(2, 16, searched=False),
 }
 """The papers' grids, ε in [0.01, 10] and λ, η in [0.005, 5] (VMT section 4); the rest is ours."""
 
@@ -144,6 +150,35 @@ def _generator(shape: Shape, s: Settings) -> masks.Generator:
 
 def _table(shape: Shape, s: Settings) -> masks.Table:
     return masks.Table(shape.examples, shape.entries, learning_rate=s["learning_rate"])
+
+
+def _random_mask(shape: Shape, s: Settings) -> list[Term]:
+    mask = Mask(block=_whole(s, "block"))
+    return [Random(mask, 1 - s["keep"], weight=s["weight"], name="mask-random")]
+
+
+def _steepest_mask(shape: Shape, s: Settings) -> list[Term]:
+    player = masks.Steepest(s["keep"], _whole(s, "steps"))
+    block = _whole(s, "block")
+    return [XVAT(player, weight=s["weight"], block=block, name="mask-steepest")]
+
+
+def _worst_mask(shape: Shape, s: Settings) -> list[Term]:
+    player = WorstOf(1 - s["keep"], _whole(s, "draws"))
+    block = _whole(s, "block")
+    return [XVAT(player, weight=s["weight"], block=block, name="mask-worst")]
+
+
+def _relative(shape: Shape, s: Settings) -> list[Term]:
+    player = PowerIteration(s["radius"])
+    return [Regularizer(Relative(2), player, KL(), s["weight"], name="relative")]
+
+
+def _whole(s: Settings, name: str) -> int:
+    value = s[name]
+    if value != int(value):
+        raise ValueError(f"{name} must be a whole number, got {value:g}")
+    return int(value)
 
 
 _MASK = {"sparsity": 1.0, "scale": 1.0}
@@ -237,6 +272,31 @@ CATALOG: Mapping[str, Method] = {
         ],
         {"weight": 1.0, "learning_rate": 1e-3, **_MASK},
         ranges=_ROWS,
+    ),
+    "mask-steepest": Method(
+        "masks that erase what matters most, without labels",
+        _steepest_mask,
+        {"keep": 0.85, "weight": 1.0, "block": 1.0, "steps": 1.0},
+    ),
+    "mask-worst": Method(
+        "the worst of several random masks, without labels",
+        _worst_mask,
+        {"keep": 0.7, "weight": 1.0, "block": 1.0, "draws": 4.0},
+    ),
+    "mask-random": Method(
+        "random masks (control)", _random_mask, {"keep": 0.85, "weight": 1.0, "block": 1.0}
+    ),
+    "relative": Method(
+        "worst change in proportion to the input, without labels",
+        _relative,
+        {"radius": 1.0, "weight": 1.0},
+    ),
+    "relative-random": Method(
+        "random change in proportion to the input (control)",
+        lambda shape, s: [
+            Random(Relative(2), s["radius"], weight=s["weight"], name="relative-random")
+        ],
+        {"radius": 1.0, "weight": 1.0},
     ),
     "mat": Method(
         "finite worst movement, affine, with labels",

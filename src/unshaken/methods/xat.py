@@ -18,12 +18,14 @@ class XAT(Regularizer):
     whose ``log α`` ascends ``D + sparsity · E‖z‖₀`` in the same backward pass.
 
     Args:
-        mask: the mask adversary: ``masks.Generator``, ``masks.Table`` or ``masks.Steepest``.
+        mask: the mask adversary: ``masks.Generator``, ``masks.Table``, ``masks.Steepest`` or
+            ``adversaries.WorstOf``.
         sparsity: λ, the price for which a learned mask keeps entries; E‖z‖₀ is a mean over entries.
         scale: ε: 1 darkens, 2 darkens or brightens.
         weight: the paper's η = 0.5.
         smoothness: price of differences between neighboring mask entries (the authors' program
             uses 1 on CIFAR).
+        block: ``masks.Steepest`` and ``WorstOf`` erase blocks so many entries wide.
         remember: the shape of all training inputs, as ``x_train.shape``: with ``masks.Steepest``
             take each example's last worst mask and refresh it in the same backward pass, so that a
             step costs little more than a plain one; the term then stands in for the supervised loss
@@ -38,12 +40,13 @@ class XAT(Regularizer):
         weight: float = 0.5,
         *,
         smoothness: float = 0.0,
+        block: int = 1,
         remember: Sequence[int] | None = None,
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
     ) -> None:
-        family = Mask(scale, sparsity, smoothness)
+        family = Mask(scale, sparsity, smoothness, block)
         if remember is not None:
             if not isinstance(mask, SteepestMask):
                 raise ValueError(
@@ -68,12 +71,14 @@ class XVAT(Regularizer):
     ``weight · mean_i KL[p(·|x_i) ‖ p(·|x_i ⊙ scale z_i)]``, z as in :class:`XAT`.
 
     Args:
-        mask: the mask adversary: ``masks.Generator``, ``masks.Table`` or ``masks.Steepest``.
+        mask: the mask adversary: ``masks.Generator``, ``masks.Table``, ``masks.Steepest`` or
+            ``adversaries.WorstOf``.
         sparsity: λ, the price for which a learned mask keeps entries; E‖z‖₀ is a mean over entries.
         scale: ε: 1 darkens, 2 darkens or brightens.
         divergence: ``"kl"`` as in the paper, or ``"reverse-kl"`` as in the authors' program.
         weight: the paper's η = 1.
         smoothness: price of differences between neighboring mask entries.
+        block: ``masks.Steepest`` and ``WorstOf`` erase blocks so many entries wide.
     """
 
     def __init__(
@@ -85,13 +90,14 @@ class XVAT(Regularizer):
         weight: float = 1.0,
         *,
         smoothness: float = 0.0,
+        block: int = 1,
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
     ) -> None:
         checks.choice(divergence, "divergence", ("kl", "reverse-kl"))
         super().__init__(
-            Mask(scale, sparsity, smoothness),
+            Mask(scale, sparsity, smoothness, block),
             mask,
             KL(reverse=divergence == "reverse-kl"),
             weight,

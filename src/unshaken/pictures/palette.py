@@ -47,11 +47,26 @@ INK, MUTED, RULE, PAPER = (COLORS[name][0] for name in ("ink", "muted", "rule", 
 _FAMILIES: Mapping[str, tuple[str, str, tuple[str, ...]]] = MappingProxyType(
     {
         "ink": ("baseline", "D", ("baseline",)),
-        "control": ("controls", "v", ("random", "random-tuned", "random-movement", "dropout")),
+        "control": (
+            "controls",
+            "v",
+            (
+                "random",
+                "random-tuned",
+                "random-movement",
+                "dropout",
+                "mask-random",
+                "relative-random",
+            ),
+        ),
         "at": ("additive, labels", "^", ("at-l2", "at-linf", "at")),
         "vat": ("additive, label-free", "o", ("vat",)),
         "vmt": ("movement rate", "s", ("vmt-shift", "vmt-rotation", "vmt-scale", "vmt-all", "vmt")),
-        "mask": ("mask", "P", ("xvat", "xvat-transductive", "xat")),
+        "mask": (
+            "mask",
+            "P",
+            ("xvat", "xvat-transductive", "xat", "mask-steepest", "mask-worst", "relative"),
+        ),
         "finite": ("finite movement", "X", ("mvat", "mat")),
     }
 )

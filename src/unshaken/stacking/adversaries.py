@@ -138,7 +138,7 @@ class StackedTable(Tabulated):
     def __init__(self, tables: Sequence[Tabulated]) -> None:
         first = tables[0]
         with torch.random.fork_rng(devices=[]):  # what it draws is replaced
-            super().__init__(1, first.size, first.learning_rate, first.sparse)
+            super().__init__(1, first.size, first.learning_rate, first.sparse, first.estimator)
         self.table = nn.Parameter(torch.cat([each.table.detach() for each in tables]))
         self.each, self.examples = first.examples, len(self.table)
 

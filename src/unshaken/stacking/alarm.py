@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unshaken.alarm import Alarm
+from unshaken.alarm import Alarm, Reached
 
 
 class StackedAlarm(Alarm):
@@ -32,13 +32,16 @@ class StackedAlarm(Alarm):
             if each.listens(name):
                 each.hear(name, part)
 
-    def probes(self, name: str) -> bool:
-        return any(each.probes(name) for each in self._each)
+    @property
+    def each_reached(self) -> list[dict[str, Reached]]:
+        """What the probes of each objective found."""
+        return [each.reached for each in self._each]
 
-    def note_gain(self, name: str, gain: Tensor) -> None:
-        for each, part in zip(self._each, gain.chunk(len(self._each)), strict=True):
-            if each.probes(name):
-                each.note_gain(name, part)
+    def note(self, name: str, adversary: Tensor, random: Tensor) -> None:
+        count = len(self._each)
+        parts = zip(adversary.chunk(count), random.chunk(count), strict=True)
+        for each, (worst, control) in zip(self._each, parts, strict=True):
+            each.note(name, worst, control)
 
     def end_epoch(self) -> None:
         super().end_epoch()

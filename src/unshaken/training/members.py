@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..alarm import Reached
 from ..data import Dataset, Split
 from ..data.paged import Paged
 from ..objective import Objective
@@ -35,11 +36,13 @@ class Trained:
             whole stack. None where the run failed.
         failure: the loss became NaN or infinite; the sentence is that of the run alone.
         alarms: what the objective's alarm has said.
+        reached: how far each term's adversary came, and random, by name.
     """
 
     result: Result | None = None
     failure: NonFiniteError | None = None
     alarms: list[str] = field(default_factory=list)
+    reached: Mapping[str, Reached] = field(default_factory=dict)
 
 
 def can_stack(config: TrainingConfig) -> bool:

@@ -196,8 +196,9 @@ class _Stack:
     def _outcome(self, k: int) -> Trained:
         alarm = self._objective.alarm
         said = alarm.sentences[k] if isinstance(alarm, StackedAlarm) else []
+        reached = alarm.each_reached[k] if isinstance(alarm, StackedAlarm) else {}
         if self._failures[k] is not None:
             return Trained(failure=self._failures[k], alarms=said)
         seconds = self._clock.seconds_per_step()
         result = Result(self._histories[k], seconds, self._config.steps, self._shown[k])
-        return Trained(result, alarms=said)
+        return Trained(result, alarms=said, reached=reached)

@@ -1,0 +1,144 @@
+"""The stored results on masks, their estimators and sparse networks, as Markdown tables.
+
+python benchmarks/mask_tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+CASES = {
+    "digits-100": "digits, 100 labels",
+    "digits-200": "digits, 200 labels alone",
+    "mnist-1000": "mnist, 1000 labels alone",
+    "sinusoids": "sinusoids",
+}
+
+
+def stored(name: str) -> dict[str, Any]:
+    """A stored result."""
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+    return found
+
+
+def pm(mean: float | None, error: float | None, sign: str = "", digits: int = 2) -> str:
+    """A mean with its standard error."""
+    if mean is None:
+        return ""
+    shown = f"{mean:{sign}.{digits}f}"
+    return shown if error is None else f"{shown} ± {error:.{digits}f}"
+
+
+def masks(name: str) -> str:
+    """One case of the masks' study."""
+    found = stored("masks")[CASES[name]]
+    about, seeds, where = found["protocol"], found["seeds"], found["environment"]
+    head = ["method", "chosen", "error %", "minus control, each at its best"]
+    head += ["at the adversary's size", "divergence ÷ random's", "step ÷ baseline"]
+    lines = [
+        f"**{CASES[name]}** ({seeds['reported']} seeds, {about['training']['steps']} steps)",
+        "",
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+    ]
+    for row in found["rows"]:
+        chosen = ", ".join(f"{k} {v:g}" for k, v in row["chosen"].items())
+        gain = next(iter(row["gains"].values()), {})
+        cells = [
+            row["method"],
+            chosen,
+            pm(row["error_mean"], row["error_sem"]),
+            _difference(row["against its control"].get("each at its best")),
+            _difference(row["against its control"].get("both at the adversary's")),
+            pm(gain.get("ratio_mean"), gain.get("ratio_sem"), digits=1),
+            "" if row["cost_ratio"] is None else f"{row['cost_ratio']:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    chosen_on = about["validation examples"]
+    held = chosen_on if isinstance(chosen_on, str) else f"{chosen_on} held-out training examples"
+    lines += ["", f"Chosen on {held} with {seeds['chosen with']} other seeds; {_made(where)}."]
+    return "\n".join(lines)
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    if not found or found["difference_mean"] is None:
+        return ""
+    shown = pm(found["difference_mean"], found["difference_sem"], "+")
+    return f"{shown} (p {found['p_value']:.1g})" if found["p_value"] is not None else shown
+
+
+def estimators(name: str) -> str:
+    """The estimators on one problem: ``blocks`` or ``pixels``."""
+    content = stored("estimators")
+    found, setting = content[name], content["setting"]
+    lines = [
+        f"**A mask of {found['entries']} entries**, {setting['examples']} {setting['data']}; "
+        f"reference: {found['reference']}",
+        "",
+        "| estimator | bias | of chance | variance of a draw | cost of a draw | error at cost 10 | "
+        "at cost 1000 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        error = row["error"]
+        cells = [row["estimator"], f"{row['bias']:.2f}", f"{row['bias noise']:.2f}"]
+        cells += [f"{row['variance']:.1f}", f"{row['cost']:.1f}"]
+        cells += [f"{error['10']:.2f}", f"{error['1000']:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"In units of the gradient and of an evaluation; {_made(content['environment'])}.",
+    ]
+    return "\n".join(lines)
+
+
+def sparsity(name: str) -> str:
+    """Error over remaining weights; ``name`` is that of the data."""
+    content = stored("sparsity")
+    about = content["protocol"]
+    lines = [
+        f"**{name}, {about['labels']} labels** ({about['training']['steps']} steps)",
+        "",
+        "| price | method | remaining weights % | error % | minus baseline |",
+        "|---|---|---|---|---|",
+    ]
+    for row in content["rows"]:
+        cells = [
+            f"{row['price']:g}",
+            row["method"],
+            pm(row["remaining_mean"], row["remaining_sem"], digits=1),
+            pm(row["error_mean"], row["error_sem"]),
+            _difference(row if "difference_mean" in row else None),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"{content['rows'][0]['seeds']} seeds; {_made(content['environment'])}."]
+    return "\n".join(lines)
+
+
+def _made(where: Mapping[str, Any]) -> str:
+    return (
+        f"{where['processor']}, {where['threads']} thread, torch {where['torch']}, "
+        f"commit {where['commit']}"
+    )
+
+
+KINDS: Mapping[str, Callable[[str], str]] = {
+    "masks": masks,
+    "estimators": estimators,
+    "sparsity": sparsity,
+}
+
+
+def main() -> None:
+    names = [("masks", name) for name, case in CASES.items() if case in stored("masks")]
+    names += [("estimators", "blocks"), ("estimators", "pixels")]
+    names += [("sparsity", "digits")] if (RESULTS / "sparsity.json").exists() else []
+    print("\n\n".join(KINDS[kind](name) for kind, name in names))
+
+
+if __name__ == "__main__":
+    main()
