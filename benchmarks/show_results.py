@@ -15,13 +15,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mask_tables import KINDS
 
 from unshaken import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "performance.md")
+DOCS = ("results", "performance", "scikit-learn")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
 BLOCK = re.compile(r"(<!-- (\w+): ([a-z0-9_ -]+) -->\n).*?(<!-- end of \2 -->)", re.S)
 
 
@@ -120,13 +122,66 @@ def compared(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def tables(part: str) -> str:
+    """Fits of the scikit-learn estimator and of others, by data set."""
+    lines = (RESULTS / "tables.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    where = rows[0]["environment"]
+    rows = [row for row in rows[1:] if row["part"] == part]
+    data, methods = (list(dict.fromkeys(row[key] for row in rows)) for key in ("data", "method"))
+    errors = {
+        (method, name): {
+            row["seed"]: row["error"]
+            for row in rows
+            if (row["method"], row["data"]) == (method, name)
+        }
+        for method in methods
+        for name in data
+    }
+    seconds = {
+        method: np.median([row["seconds"] for row in rows if row["method"] == method])
+        for method in methods
+    }
+    shown = [
+        f"| {' | '.join(['estimator', *data, 'mean', 'CPU s'])} |",
+        "|---" * (len(data) + 3) + "|",
+    ]
+    for method in methods:
+        each = [list(errors[method, name].values()) for name in data]
+        cells = [pm(float(np.mean(e)), float(np.std(e, ddof=1) / len(e) ** 0.5)) for e in each]
+        mean = f"{np.mean([np.mean(e) for e in each]):.2f}"
+        shown.append(f"| {' | '.join([method, *cells, mean, f'{seconds[method]:.2f}'])} |")
+    first = methods[0]
+    shown += [
+        "",
+        f"Paired differences, {first} − the other, mean ± standard error over splits:",
+        "",
+    ]
+    shown += [f"| {' | '.join(['other', *data])} |", "|---" * (len(data) + 1) + "|"]
+    for method in methods[1:]:
+        cells = []
+        for name in data:
+            a, b = errors[first, name], errors[method, name]
+            gap = [a[seed] - b[seed] for seed in a if seed in b]
+            cells.append(pm(float(np.mean(gap)), float(np.std(gap, ddof=1) / len(gap) ** 0.5), "+"))
+        shown.append(f"| {' | '.join([method, *cells])} |")
+    splits = len({row["seed"] for row in rows})
+    shown += [
+        "",
+        f"{splits} splits; {where['processor']}, {where['threads']} thread, torch "
+        f"{where['torch']}, commit {where['commit']}.",
+    ]
+    return "\n".join(shown)
+
+
 def filled(text: str) -> str:
     """README with its results replaced by the stored ones."""
 
     def block(match: re.Match[str]) -> str:
-        make = {"results": table, "costs": costs, "remembered": remembered, **KINDS}[match[2]]
-        tables = "\n\n".join(make(name) for name in match[3].split())
-        return f"{match[1]}\n{tables}\n\n{match[4]}"
+        kinds = {"results": table, "costs": costs, "remembered": remembered, "tables": tables}
+        make = {**kinds, **KINDS}[match[2]]
+        shown = "\n\n".join(make(name) for name in match[3].split())
+        return f"{match[1]}\n{shown}\n\n{match[4]}"
 
     return BLOCK.sub(block, text)
 

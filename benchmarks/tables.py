@@ -81,6 +81,10 @@ OTHERS: dict[str, Callable[[int], Made]] = {
     ),
     "LogisticRegression": lambda seed: (LogisticRegression(max_iter=2000), False),
     "LabelPropagation": lambda seed: (LabelPropagation(max_iter=2000), True),
+    "LabelSpreading, nearest neighbors": lambda seed: (
+        LabelSpreading("knn", max_iter=200),
+        True,
+    ),
     "LabelSpreading": lambda seed: (LabelSpreading(max_iter=200), True),
     "SelfTrainingClassifier": lambda seed: (
         SelfTrainingClassifier(LogisticRegression(max_iter=2000)),
@@ -125,7 +129,7 @@ def fit(part: str, name: str, method: str, seed: int) -> dict[str, Any]:
         x, y = x[y != -1], y[y != -1]
     model = make_pipeline(StandardScaler(), estimator)
     begin = time.process_time()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # small sets do not always converge
         model.fit(x, y)
     return {
