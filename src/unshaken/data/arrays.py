@@ -60,7 +60,8 @@ def write_arrays(
     }
     finish(_raw(arrays, str(path), ""), str(path), str(path), "none")
     file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    # No allow_pickle: an older NumPy saves it as an array of that name.
+    np.savez_compressed(file, **arrays)
     write_whole(path, file.getvalue())
 
 
