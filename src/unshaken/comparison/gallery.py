@@ -135,7 +135,7 @@ class BoundarySnapshots:
 
 def save(path: Path, arrays: dict[str, Any]) -> None:
     """Keep arrays by name; None entries are left out."""
-    kept = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
+    kept: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
 
     def fill(file: IO[bytes]) -> None:
         # No allow_pickle: an older NumPy saves it as an array of that name.

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -54,7 +55,7 @@ def write_arrays(
     given = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     if x_unlabeled is not None:
         given["x_unlabeled"] = x_unlabeled
-    arrays = {
+    arrays: dict[str, Any] = {
         key: value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
         for key, value in given.items()
     }
