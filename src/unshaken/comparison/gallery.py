@@ -135,10 +135,11 @@ class BoundarySnapshots:
 
 def save(path: Path, arrays: dict[str, Any]) -> None:
     """Keep arrays by name; None entries are left out."""
-    kept = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
+    kept: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
 
     def fill(file: IO[bytes]) -> None:
-        np.savez_compressed(file, allow_pickle=False, **kept)
+        # No allow_pickle: an older NumPy saves it as an array of that name.
+        np.savez_compressed(file, **kept)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, fill)

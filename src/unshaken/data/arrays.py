@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -54,13 +55,14 @@ def write_arrays(
     given = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
     if x_unlabeled is not None:
         given["x_unlabeled"] = x_unlabeled
-    arrays = {
+    arrays: dict[str, Any] = {
         key: value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
         for key, value in given.items()
     }
     finish(_raw(arrays, str(path), ""), str(path), str(path), "none")
     file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    # No allow_pickle: an older NumPy saves it as an array of that name.
+    np.savez_compressed(file, **arrays)
     write_whole(path, file.getvalue())
 
 
