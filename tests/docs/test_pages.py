@@ -33,8 +33,12 @@ HOMES = (
     ".masks",
     ".fields",
     ".distributions",
+    ".estimators",
+    ".sklearn",
+    ".sparsity",
 )
 OTHERS = {"DistributedDataParallel", "SyncBatchNorm", "CombinedLoader", "CATALOG", "NAME"}
+OTHERS |= {"LabelPropagation", "LabelSpreading"}
 EVERYWHERE = {"--config", "--print_config", "--help", "--help-all", "--version"}
 
 

@@ -21,6 +21,9 @@ from unshaken.perturbations.warp import PADDINGS, warp
 SHOWN = 4
 """Examples that are shown, of each family: rightly classified ones, where labels are known."""
 
+INSIDE = 128
+"""Examples whose way through the layers is followed: a mean over them settles soon."""
+
 Progress = Callable[[str, int, int], None]
 """Told of the family, the passes over all examples that are done, and of all."""
 
@@ -63,7 +66,8 @@ def audit(
         directions: directions to try beside the worst one and its opposite, in families that have
             more than one parameter. Work is at most ``steps × (directions + 3)`` passes for each.
         largest: by family how far to look, in its unit.
-        layers: whether to look into the network, or the names of the modules to look at.
+        layers: whether to look into the network, or the names of the modules to look at; the first
+            128 examples suffice for that.
         padding: what lies outside of an input: ``"border"``, ``"zeros"``, ``"reflection"``,
             ``"circular"``.
         batch_size: examples that pass the network at once.
@@ -209,10 +213,10 @@ class _Work:
         return torch.cat(clean), torch.cat(gradients), rates
 
     def _layers(self, families: list[Family], names: list[str] | None) -> Mapping[str, Any]:
-        layers = Layers(self.model, names)
-        for k, x in enumerate(self.x.split(self.batch_size)):
+        layers, some = Layers(self.model, names), self.x[:INSIDE]
+        for k, x in enumerate(some.split(self.batch_size)):
             layers.add(self.model, x.to(self.place), families, self.generator, self.padding)
-            self._told("layers", min((k + 1) * self.batch_size, len(self.x)), len(self.x))
+            self._told("layers", min((k + 1) * self.batch_size, len(some)), len(some))
         return layers.result()
 
     def _curve(self, family: Family, found: searching.Found, clean: Tensor) -> Curve:
