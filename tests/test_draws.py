@@ -102,7 +102,8 @@ def test_the_block_ends_after_an_error():
     assert draws.generator() is None
 
 
-@pytest.mark.parametrize("name", DRAWING)
+# REINFORCE takes the other examples of its share of the batch for its baseline.
+@pytest.mark.parametrize("name", [name for name in DRAWING if name != "xvat-reinforce"])
 def test_halves_of_a_batch_give_the_gradient_of_the_whole(name, monkeypatch):
     # What is learned is not looked at: there is no second process to ask for its rows.
     monkeypatch.setattr(draws, "gatherer", lambda: lambda rows: rows)

@@ -34,7 +34,7 @@ def expected(estimator):
 
 
 @parametrize_with_checks(
-    [RegularizedClassifier(epochs=50), RegularizedRegressor(epochs=30)],
+    [RegularizedClassifier(), RegularizedRegressor(epochs=30)],
     expected_failed_checks=expected,
 )
 def test_scikit_learns_own_checks(estimator, check):

@@ -12,9 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unshaken.comparison.folder import write_json
-from unshaken.training.atomic import replace_bytes
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -179,6 +176,8 @@ class Audit:
             other: a second audit to show beside this one.
         """
         from unshaken.auditing.report import render
+        from unshaken.comparison.folder import write_json
+        from unshaken.training.atomic import replace_bytes
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from unshaken import checks, draws
@@ -64,6 +63,8 @@ class Mixup(Term):
 
     def _share(self, x: Tensor) -> Tensor:
         """λ of each row: the quantile of Beta(α, α) at a uniform number of its group."""
+        from scipy.special import betaincinv  # a tenth of a second, for those who mix
+
         u = draws.common(1, torch.float64, x.device)
         found = torch.from_numpy(betaincinv(self.alpha, self.alpha, u.cpu().numpy()))
         return draws.to_rows(found.to(x), len(x)).squeeze(1)

@@ -222,7 +222,7 @@ class RegularizedClassifier(ClassifierMixin, RegularizedEstimator):
         return X, y, labeled
 
     def _weights(self, sample_weight: Any, X: Any, y: Any, labeled: Any, codes: Any) -> Any:
-        """A factor for each labeled row, 1 in the mean."""
+        """A factor for each labeled row."""
         weights = _check_sample_weight(sample_weight, X)[labeled].astype(np.float64)
         if self.class_weight is not None:
             present = np.unique(codes)
@@ -235,12 +235,12 @@ class RegularizedClassifier(ClassifierMixin, RegularizedEstimator):
             raise ValueError(f"sample_weight must be >= 0, got {weights.min()}")
         if weights.sum() == 0:
             raise ValueError("sample_weight must not be zero for every labeled row")
-        return weights / weights.mean()
+        return weights
 
     def _targets(self, codes: Any, weights: Any) -> Tensor:
-        """Class indices; where weights differ, one-hot rows times them."""
+        """Class indices; with weights other than 1, one-hot rows times them."""
         indices = torch.from_numpy(codes.astype(np.int64))
-        if np.all(weights == weights[0]):
+        if np.all(weights == 1):
             return indices
         hot = torch.nn.functional.one_hot(indices, len(self.classes_)).float()
         return hot * torch.from_numpy(weights.astype(np.float32)).unsqueeze(1)
