@@ -176,6 +176,15 @@ def test_in_company(moons, tmp_path):
         np.testing.assert_array_equal(other.predict(X), pipeline.predict(X))
 
 
+def test_methods_that_concern_the_network(moons):
+    dropped = RegularizedClassifier("dropout", epochs=1).fit(*moons).module_
+    assert sum(isinstance(m, nn.Dropout) and m.p == 0.2 for m in dropped.modules()) == 2
+    taught = RegularizedClassifier("mean-teacher", epochs=2, random_state=0).fit(
+        moons[0], few(moons[1])
+    )
+    assert taught.score(*moons) > 0.5
+
+
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [

@@ -189,7 +189,7 @@ def test_data_in_every_form_give_the_same():
     options = {"families": ["scale"], "steps": 4, "layers": False, "batch_size": 3}
     first = audit(model, (x, y), **options).to_dict()
     loader = DataLoader(TensorDataset(x, y), batch_size=5)
-    for data in ((x.numpy(), y.numpy()), loader):
+    for data in ((x.numpy(), y.numpy()), (x.double().numpy(), y.numpy()), loader):
         other = audit(model, data, **options).to_dict()
         assert {**other, "seconds": 0} == {**first, "seconds": 0}
     assert audit(model, loader, examples=4, **options).predictions.shape == (4,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,13 +117,7 @@ class RegularizedEstimator(BaseEstimator):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._draw())
             network = self._network(shape, outputs)
-            if not isinstance(self.regularizer, str):
-                terms = self._terms(shape)
-            else:
-                network = catalog.adapt(network, shape, self._adaptations())
-                terms = self._terms(
-                    catalog.Shape(shape.channels, shape.size, len(X), outputs, network)
-                )
+            terms = self._terms(replace(shape, network=network))
         self.module_ = network
         objective = Objective(network, *terms, criterion=self._criterion(), alarm=False)
         self._objective = objective.to(self._place())
@@ -134,15 +129,18 @@ class RegularizedEstimator(BaseEstimator):
         self.n_iter_ = 0
         self.loss_curve_: list[float] = []
 
-    def _adaptations(self) -> dict[str, dict[str, float]]:
-        return {}
-
     def _network(self, shape: catalog.Shape, outputs: int) -> nn.Module:
         made: Any = self.module
         if isinstance(made, nn.Module):
             return copy.deepcopy(made)
+        options: dict[str, Any] = {}
+        if isinstance(self.regularizer, str):
+            # What a method by name asks of the network's builder, as dropout does.
+            options = catalog.network_options(catalog.settings_for(self.regularizer, {}))
         if isinstance(made, str):
-            return models.build(made, channels=shape.channels, size=shape.size, classes=outputs)
+            return models.build(
+                made, channels=shape.channels, size=shape.size, classes=outputs, **options
+            )
         if made is not None:
             if not callable(made):
                 raise TypeError(
@@ -155,7 +153,7 @@ class RegularizedEstimator(BaseEstimator):
             return network
         widths = [int(w) for w in np.atleast_1d(self.hidden_layer_sizes)]
         features = int(np.prod([shape.channels, *shape.size]))
-        return models.mlp([features, *widths, outputs])
+        return models.mlp([features, *widths, outputs], **options)
 
     def _place(self) -> torch.device:
         if self.device is not None:
