@@ -145,10 +145,11 @@ class TestTime:
 
     @pytest.mark.parametrize("clock", ["CPU time", "wall clock"])
     def test_more_work_takes_longer(self, clock):
-        plain, double = contender(1), contender(3)
-        own, (times,) = timing.race(field(plain, double), 5, clock, turn=0.02)
+        plain, more = contender(1), contender(6)
+        own, (times,) = timing.race(field(plain, more), 5, clock, turn=0.02)
         assert len(times.ratios) == len(times.seconds) == 5
-        assert 1.5 < statistics.median(times.ratios) < 6
+        # Six times the work; a busy machine may take its time from either.
+        assert 1.5 < statistics.median(times.ratios) < 20
         assert statistics.fmean(own.ratios) == pytest.approx(1, abs=1e-6)
 
     def test_plain_stands_between_any_two_and_the_order_changes(self):
