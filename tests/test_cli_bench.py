@@ -41,6 +41,15 @@ def test_the_table_fits_a_terminal_and_names_every_method(measured):
     assert said.err == ""
 
 
+def test_every_method_that_suits_is_measured(tmp_path):
+    words = ["--model", f"{__name__}:tiny", "--size", "8x6", "--channels", "2", "--classes", "3"]
+    words += ["--batch-size", "4", "--rounds", "1", "--out", tmp_path, "--quiet"]
+    said = unshaken("bench", *words, "--device", "cpu")
+    assert said.code == 0, said
+    found = {row["method"] for row in json.loads((tmp_path / "bench.json").read_text())["rows"]}
+    assert {"mean-teacher", "temporal-ensembling", "mixup", "vmt-shift", "mat"} <= found
+
+
 def test_compiled_steps_have_their_own_column(tmp_path):
     words = ["--model", "moons_mlp", "--batch-size", "4", "--rounds", "2", "--methods", "at-l2"]
     said = unshaken("bench", *words, "--compiled", "--out", tmp_path, "--quiet", "--device", "cpu")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor, nn
@@ -107,7 +107,7 @@ def field_of(
         both = compiled and not drops_out(model)
         kinds: list[Kind] = ["library", "compiled"] if both else ["library"]
         for kind in kinds:
-            terms = variant.build(setting.shape)
+            terms = variant.build(replace(setting.shape, network=model))
             objective = Objective(model, *terms, alarm=False).to(setting.device, setting.dtype)
             objective.train()
             if kind == "compiled":

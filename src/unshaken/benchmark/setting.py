@@ -64,7 +64,7 @@ class Setting:
     @property
     def shape(self) -> Shape:
         """What a method must know of the data."""
-        return Shape(self.channels, self.size, self.examples)
+        return Shape(self.channels, self.size, self.examples, self.classes)
 
     def build(self, dropout: float | None = None) -> nn.Module:
         """The network in training mode; the same first weights in every call.
