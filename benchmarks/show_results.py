@@ -122,6 +122,30 @@ def compared(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def growth(name: str) -> str:
+    """How the cost of a step grows along every axis that was followed."""
+    found = stored(f"growth-{name}.json")
+    shown = []
+    for axis in found["scaling"]:
+        places = sorted({point["x"] for points in axis["series"].values() for point in points})
+        shown += [
+            f"**{axis['title']}** ({axis['caption'].rstrip('.')})",
+            "",
+            f"| {' | '.join([axis['x'], *(f'{x:g}' for x in places)])} |",
+            "|---" * (len(places) + 1) + "|",
+        ]
+        for method, points in axis["series"].items():
+            at = {point["x"]: f"{point['ratio']:.2f}" for point in points}
+            shown.append(f"| {' | '.join([method, *(at.get(x, '') for x in places)])} |")
+        shown.append("")
+    where = found["environment"]
+    shown.append(
+        f"Time ÷ the plain step of the same shape, {found['rounds']} rounds; {where['processor']}, "
+        f"{where['threads']} thread, torch {where['torch']}, commit {where['commit']}."
+    )
+    return "\n".join(shown)
+
+
 def tables(part: str) -> str:
     """Fits of the scikit-learn estimator and of others, by data set."""
     lines = (RESULTS / "tables.jsonl").read_text("utf-8").splitlines()
@@ -178,7 +202,8 @@ def filled(text: str) -> str:
     """README with its results replaced by the stored ones."""
 
     def block(match: re.Match[str]) -> str:
-        kinds = {"results": table, "costs": costs, "remembered": remembered, "tables": tables}
+        kinds = {"results": table, "costs": costs, "remembered": remembered}
+        kinds |= {"tables": tables, "growth": growth}
         make = {**kinds, **KINDS}[match[2]]
         shown = "\n\n".join(make(name) for name in match[3].split())
         return f"{match[1]}\n{shown}\n\n{match[4]}"
