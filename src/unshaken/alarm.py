@@ -94,6 +94,11 @@ class Alarm:
         return _is_probed(self.calls)
 
     @property
+    def in_first_epoch(self) -> bool:
+        """Whether no epoch has ended yet."""
+        return self.calls_at_epoch == 0
+
+    @property
     def next_is_due(self) -> bool:
         """Whether the call after this one should be probed."""
         return _is_probed(self.calls + 1)

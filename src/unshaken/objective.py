@@ -248,7 +248,7 @@ class Objective(nn.Module):
         learns = clean.x.requires_grad or any(
             p.requires_grad for part in (self.model, acting.term) for p in part.parameters()
         )
-        if self.alarm is not None:
+        if self.alarm is not None and not (acting.term.waits and self.alarm.in_first_epoch):
             self.alarm.watch(acting.name, penalty, learns)
 
 

@@ -48,6 +48,9 @@ class Term(nn.Module, ABC):
     replaces: bool = False
     """Whether it stands in for the supervised loss: an objective then leaves that one out."""
 
+    waits: bool = False
+    """Whether its gradient may be zero until it has seen every example once."""
+
     needs: str = "nothing"
     """What it takes from the clean pass: ``"logits"`` with their graph, or what an adversary needs
     (:class:`unshaken.adversaries.Adversary`)."""

@@ -167,6 +167,20 @@ def test_earlier_predictions_are_averaged_by_hand():
         term(network, x)
 
 
+def test_the_alarm_waits_until_every_example_was_seen():
+    network, (x, y, _) = model(), data()
+    objective = Objective(network, TemporalEnsembling(32, 3, decay=0.5).double())
+    for k in range(8):
+        objective(x, y, index=torch.arange(4 * k, 4 * k + 4)).backward()
+    assert objective.alarm.listens("temporal-ensembling")
+    objective.end_epoch()
+    with torch.no_grad():
+        for p in network.parameters():
+            p += 0.1 * torch.randn_like(p)
+    objective(x, y, index=torch.arange(4)).backward()
+    assert not objective.alarm.listens("temporal-ensembling")  # it is alive
+
+
 def test_agreement_and_exclusivity_are_their_formulas():
     network, (x, y, index) = model(), data()
     value = call(StochasticTransformations(3, 0.2, noise=0.3), network, x, y, index)

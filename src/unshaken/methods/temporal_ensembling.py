@@ -28,6 +28,8 @@ class TemporalEnsembling(Consistency):
         weight: factor of the term, ≥ 0.
     """
 
+    waits = True
+
     table: Tensor
     visits: Tensor
 
