@@ -234,6 +234,19 @@ CONTRACTS: dict[str, Contract] = {
         draws=True,
         still=True,
     ),
+    "mat-steps": Contract(
+        lambda _: MAT(fields.Affine(), radius=0.7, steps=2, exact=True, padding="circular"),
+        ("MAT", "radius=0.7", "steps=2", "exact=True", "padding='circular'"),
+        labeled=True,
+        on=SPATIAL,
+    ),
+    "mvat-finite": Contract(
+        lambda _: MVAT(fields.Affine(), fields.Elastic(modes=2), radius=0.7, finite=True),
+        ("MVAT", "Ascent", "radius=0.7", "steps=1", "Elastic(modes=2)"),
+        on=SPATIAL,
+        draws=True,
+        still=True,
+    ),
     "mvat-steps": Contract(
         lambda _: MVAT(fields.Affine(), radius=0.7, steps=2),
         ("MVAT", "steps=2", "PowerIteration"),

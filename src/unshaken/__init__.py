@@ -30,6 +30,7 @@ from unshaken.methods import (
     TemporalEnsembling,
 )
 from unshaken.objective import Objective
+from unshaken.ramps import Ramp
 from unshaken.regularizer import Regularizer
 from unshaken.terms import ClassBalance, EntropyMinimization
 from unshaken.worst import Worst
@@ -52,6 +53,7 @@ __all__ = [
     "Mixup",
     "Objective",
     "PiModel",
+    "Ramp",
     "Random",
     "Regularizer",
     "StochasticTransformations",

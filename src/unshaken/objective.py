@@ -217,6 +217,8 @@ class Objective(nn.Module):
             self.alarm.next_is_due or any(self.alarm.listens(a.name) for a in acting)
         ):
             return None
+        if any(isinstance(a.term, Regularizer) and not a.term.still for a in acting):
+            return None  # each radius would be code of its own
         found = self._whole_step(self, acting, batch)
         if found is None:
             return None

@@ -71,7 +71,7 @@ class Term(nn.Module, ABC):
         self.ramp = checks.integer(ramp, "ramp", low=0)
         self._calls = 0
         if self.every > 1 or self.ramp:
-            self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+            self._start_counting()
 
     @abstractmethod
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
@@ -81,13 +81,17 @@ class Term(nn.Module, ABC):
         """What can be found before the penalty itself is computed, while the clean graph lives."""
         return None
 
+    def _start_counting(self) -> None:
+        if "calls" not in self._buffers:
+            self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
     def turn(self) -> float:
         """The factor of this call's weight: ``every`` in each ``every``-th call, else 0, times the
         ramp's; counts the call.
 
         Outside training (in evaluation mode or without gradients) it is 1 in each call.
         """
-        counts = self.every > 1 or self.ramp
+        counts = "calls" in self._buffers
         if not counts or not (self.training and torch.is_grad_enabled()):
             return 1
         due = self._calls % self.every == 0
@@ -98,7 +102,7 @@ class Term(nn.Module, ABC):
 
     @property
     def calls_so_far(self) -> int:
-        """Training calls that were counted; 0 where neither ``every`` nor ``ramp`` needs them."""
+        """Training calls that were counted; 0 where nothing needs them."""
         return self._calls
 
     def count_calls(self, calls: int) -> None:
@@ -109,7 +113,7 @@ class Term(nn.Module, ABC):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        if self.every > 1 or self.ramp:
+        if "calls" in self._buffers:
             self._calls = int(self.get_buffer("calls"))
 
     def check(self, x: Tensor) -> None:
@@ -205,6 +209,26 @@ class Regularizer(Term):
         # Without labels there is no loss whose gradient in the input could be taken.
         without = "linearization" if adversary.needs == "linearization" else "nothing"
         self.needs = adversary.needs if divergence.labeled else without
+        if adversary.ramp is not None:
+            self._start_counting()
+
+    def turn(self) -> float:
+        self.adversary.count(self._calls)
+        return super().turn()
+
+    def count_calls(self, calls: int) -> None:
+        super().count_calls(calls)
+        self.adversary.count(calls)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.adversary.count(self._calls)
+
+    @property
+    def still(self) -> bool:
+        """Whether the radius stays as it is from now on."""
+        ramp = self.adversary.ramp
+        return ramp is None or self._calls > ramp.steps
 
     def search(self, clean: CleanPass) -> Found | None:
         if not self.adversary.searches:

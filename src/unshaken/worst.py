@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from unshaken import checks
-from unshaken.autograd import safe_norm
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.mask import Mask
 from unshaken.perturbations.movement import Movement
@@ -40,10 +39,8 @@ class Worst:
         Of RMS displacement 1 (zero where no movement changes anything); for VMT's random mixture
         along the mixed field.
         """
-        movement = self._movement("coefficients")
-        size = safe_norm(movement.displacement(self.x, self.parameters))
-        positions = self.x[0, 0].numel() ** 0.5
-        scale = torch.where(size > 0, positions / torch.where(size > 0, size, 1), 0)
+        size = self._movement("coefficients").size(self.x, self.parameters)
+        scale = torch.where(size > 0, 1 / torch.where(size > 0, size, 1), 0)
         return self.parameters * scale.unsqueeze(1).to(self.parameters.dtype)
 
     @property
@@ -77,7 +74,9 @@ class Worst:
                 return self.x + degree * self.perturbation.tangent(self.x, self.parameters)
             return self.x + degree * (self.perturbed - self.x)
         if warp or (self.perturbation.warp and not self.infinitesimal):
-            return resample(self.x, degree * self.displacement, self.perturbation.padding)
+            moving = self.perturbation
+            finite = moving.finite_displacement(self.x, degree * self.coefficients)
+            return resample(self.x, finite, moving.padding, moving.interpolation)
         return self.x + degree * self.perturbation.tangent(self.x, self.coefficients)
 
     def _movement(self, name: str) -> Movement:

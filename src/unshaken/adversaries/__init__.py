@@ -1,5 +1,6 @@
 """Adversaries: the ways to find the worst perturbation of a family."""
 
+from unshaken.adversaries.ascent import Ascent
 from unshaken.adversaries.base import Adversary, Penalty, Problem
 from unshaken.adversaries.eigen import TopEigenvector
 from unshaken.adversaries.infinitesimal import Infinitesimal
@@ -13,6 +14,7 @@ from unshaken.adversaries.worst_of import WorstOf
 
 __all__ = [
     "Adversary",
+    "Ascent",
     "Infinitesimal",
     "Learned",
     "Penalty",

@@ -9,9 +9,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from unshaken import checks
 from unshaken.divergences import Divergence
 from unshaken.passes import CleanPass
 from unshaken.perturbations.base import Perturbation
+from unshaken.ramps import Ramp
 
 
 @dataclass
@@ -70,6 +72,10 @@ class Adversary(nn.Module, ABC):
     """Whether it is the control that others are measured against."""
 
     radius: float = 1.0
+    """The size of what it finds, now."""
+
+    ramp: Ramp | None = None
+    """How the radius changes with the calls of its term; None where it stays."""
 
     @abstractmethod
     def find(self, problem: Problem) -> Tensor:
@@ -86,6 +92,30 @@ class Adversary(nn.Module, ABC):
         # The caller's x, not a constant: where it comes from an encoder, that learns too.
         outputs = problem.clean.again(problem.perturbation(problem.clean.x, a))
         return Penalty(problem.divergence(outputs, problem.target()), a, outputs)
+
+    def take_radius(self, radius: float | Ramp) -> None:
+        """Set the radius, or how it changes.
+
+        Raises:
+            TypeError, ValueError: it is not a finite number >= 0, nor a Ramp.
+        """
+        self.ramp = radius if isinstance(radius, Ramp) else None
+        self.radius = radius.at(0) if isinstance(radius, Ramp) else checks.radius(radius)
+
+    def count(self, calls: int) -> None:
+        """Take the radius that belongs to a term's so many training calls."""
+        if self.ramp is not None:
+            self.radius = self.ramp.at(calls)
+
+    @property
+    def largest_radius(self) -> float:
+        """The largest radius that it ever has."""
+        return self.radius if self.ramp is None else self.ramp.largest
+
+    @property
+    def radius_text(self) -> str:
+        """The radius as its repr says it."""
+        return f"{self.radius:g}" if self.ramp is None else repr(self.ramp)
 
     def rival(self, problem: Problem, a: Tensor) -> Tensor:
         """Random parameters of the same size as ``a``."""

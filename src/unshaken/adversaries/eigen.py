@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unshaken import checks, draws
+from unshaken import draws
 from unshaken.adversaries.base import Adversary, Problem
 from unshaken.adversaries.curvature import response
 from unshaken.autograd import full_precision, per_example
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.movement import Movement
+from unshaken.ramps import Ramp
 
 
 class TopEigenvector(Adversary):
@@ -30,9 +31,9 @@ class TopEigenvector(Adversary):
 
     needs = "linearization"
 
-    def __init__(self, radius: float) -> None:
+    def __init__(self, radius: float | Ramp) -> None:
         super().__init__()
-        self.radius = checks.radius(radius)
+        self.take_radius(radius)
 
     def find(self, problem: Problem) -> Tensor:
         movement = self._movement(problem.perturbation)
@@ -100,7 +101,7 @@ class TopEigenvector(Adversary):
         return perturbation
 
     def extra_repr(self) -> str:
-        return f"radius={self.radius:g}"
+        return f"radius={self.radius_text}"
 
 
 def _signs(x: Tensor) -> Tensor:

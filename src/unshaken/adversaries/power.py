@@ -11,6 +11,7 @@ from unshaken.adversaries.base import Adversary, Problem
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.mask import Mask
+from unshaken.ramps import Ramp
 
 DIRECTIONS = ("difference", "exact")
 
@@ -34,9 +35,9 @@ class PowerIteration(Adversary):
 
     needs = "linearization"
 
-    def __init__(self, radius: float, steps: int = 1, direction: str = "difference") -> None:
+    def __init__(self, radius: float | Ramp, steps: int = 1, direction: str = "difference") -> None:
         super().__init__()
-        self.radius = checks.radius(radius)
+        self.take_radius(radius)
         self.steps = checks.integer(steps, "steps")
         self.direction = checks.choice(direction, "direction", DIRECTIONS)
 
@@ -66,4 +67,4 @@ class PowerIteration(Adversary):
             )
 
     def extra_repr(self) -> str:
-        return f"radius={self.radius:g}, steps={self.steps}, direction={self.direction!r}"
+        return f"radius={self.radius_text}, steps={self.steps}, direction={self.direction!r}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unshaken import checks
 from unshaken.adversaries.base import Adversary, Problem
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.mask import Mask
+from unshaken.ramps import Ramp
 
 
 class Random(Adversary):
@@ -25,19 +25,20 @@ class Random(Adversary):
 
     random = True
 
-    def __init__(self, radius: float) -> None:
+    def __init__(self, radius: float | Ramp) -> None:
         super().__init__()
-        self.radius = checks.radius(radius)
+        self.take_radius(radius)
 
     def find(self, problem: Problem) -> Tensor:
         with torch.no_grad():
             return problem.perturbation.random(problem.x, self.radius)
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
-        if isinstance(perturbation, Mask) and self.radius > 1:
+        if isinstance(perturbation, Mask) and self.largest_radius > 1:
             raise ValueError(
-                f"radius must be the share of mask entries to erase, in 0..1, got {self.radius:g}"
+                f"radius must be the share of mask entries to erase, in 0..1, "
+                f"got {self.largest_radius:g}"
             )
 
     def extra_repr(self) -> str:
-        return f"radius={self.radius:g}"
+        return f"radius={self.radius_text}"

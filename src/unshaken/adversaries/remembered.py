@@ -13,6 +13,7 @@ from unshaken.adversaries.base import Adversary, Penalty, Problem
 from unshaken.autograd import flat, per_example
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
+from unshaken.ramps import Ramp
 
 
 class Remembered(Adversary):
@@ -40,14 +41,16 @@ class Remembered(Adversary):
 
     table: Tensor
 
-    def __init__(self, radius: float, examples: int, parameters: Sequence[int]) -> None:
+    def __init__(self, radius: float | Ramp, examples: int, parameters: Sequence[int]) -> None:
         super().__init__()
-        self.radius = checks.radius(radius)
+        self.take_radius(radius)
         size = [checks.integer(d, "parameters") for d in parameters]
         self.register_buffer("table", torch.zeros(checks.integer(examples, "examples"), *size))
 
     @classmethod
-    def of(cls, perturbation: Perturbation, radius: float, shape: Sequence[int]) -> Remembered:
+    def of(
+        cls, perturbation: Perturbation, radius: float | Ramp, shape: Sequence[int]
+    ) -> Remembered:
         """For training inputs of ``shape``, as ``x_train.shape``."""
         if not isinstance(shape, Sequence) or len(shape) < 2:
             raise ValueError(
@@ -85,7 +88,7 @@ class Remembered(Adversary):
             )
 
     def extra_repr(self) -> str:
-        return f"radius={self.radius:g}, examples={len(self.table)}"
+        return f"radius={self.radius_text}, examples={len(self.table)}"
 
     def _index(self, problem: Problem) -> Tensor:
         found = checks.indices(problem.clean.index, len(problem.x), len(self.table))

@@ -1,4 +1,4 @@
-"""One step along the gradient: AT and MAT."""
+"""Steps along the gradient: AT and MAT."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from unshaken import checks
+from unshaken.adversaries.ascent import climb
 from unshaken.adversaries.base import Adversary, Problem
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.mask import Mask
+from unshaken.ramps import Ramp
 
 
 class SteepestStep(Adversary):
@@ -18,19 +20,27 @@ class SteepestStep(Adversary):
     For additive noise this is ``radius · g/‖g‖₂`` or ``radius · sign(g)`` (xVAT eq. 3); for
     movements ``radius · G⁻¹ s / √(sᵀ G⁻¹ s)``. It needs a divergence from the label: from the
     clean prediction the gradient vanishes.
+
+    Args:
+        radius: size of the perturbation.
+        steps: how many steps; those after the first take the gradient at the input as perturbed so
+            far and cost a forward and an input-gradient pass each, and together one more forward
+            pass: the best a on the way is kept (:class:`Ascent`).
     """
 
     needs = "input"
 
-    def __init__(self, radius: float) -> None:
+    def __init__(self, radius: float | Ramp, steps: int = 1) -> None:
         super().__init__()
-        self.radius = checks.radius(radius)
+        self.take_radius(radius)
+        self.steps = checks.integer(steps, "steps")
 
     def find(self, problem: Problem) -> Tensor:
         g = problem.input_gradient()
         with torch.no_grad():
             s = problem.perturbation.pull_back(problem.x, g.to(problem.x.dtype))
-            return problem.perturbation.steepest(problem.x, s, self.radius)
+            a = problem.perturbation.steepest(problem.x, s, self.radius)
+        return climb(problem, a, self.radius, self.steps - 1, keep=True)
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
         if not divergence.labeled:
@@ -43,4 +53,4 @@ class SteepestStep(Adversary):
             raise ValueError("SteepestStep has no radius for a Mask; use masks.Steepest(keep)")
 
     def extra_repr(self) -> str:
-        return f"radius={self.radius:g}"
+        return f"radius={self.radius_text}" + (f", steps={self.steps}" if self.steps > 1 else "")

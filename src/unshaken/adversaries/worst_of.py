@@ -11,6 +11,7 @@ from unshaken.autograd import per_example
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.mask import Mask
+from unshaken.ramps import Ramp
 
 
 class WorstOf(Adversary):
@@ -26,9 +27,9 @@ class WorstOf(Adversary):
         draws: how many, ≥ 1; one is the random control.
     """
 
-    def __init__(self, radius: float, draws: int = 4) -> None:
+    def __init__(self, radius: float | Ramp, draws: int = 4) -> None:
         super().__init__()
-        self.radius = checks.radius(radius)
+        self.take_radius(radius)
         self.draws = checks.integer(draws, "draws")
 
     def find(self, problem: Problem) -> Tensor:
@@ -47,13 +48,14 @@ class WorstOf(Adversary):
         return found
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
-        if isinstance(perturbation, Mask) and self.radius > 1:
+        if isinstance(perturbation, Mask) and self.largest_radius > 1:
             raise ValueError(
-                f"radius must be the share of mask entries to erase, in 0..1, got {self.radius:g}"
+                f"radius must be the share of mask entries to erase, in 0..1, "
+                f"got {self.largest_radius:g}"
             )
 
     def extra_repr(self) -> str:
-        return f"radius={self.radius:g}, draws={self.draws}"
+        return f"radius={self.radius_text}, draws={self.draws}"
 
     def _value(self, problem: Problem, a: Tensor, target: Tensor) -> Tensor:
         return problem.divergence(problem.clean.again(problem.perturbation(problem.x, a)), target)

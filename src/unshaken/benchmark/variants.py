@@ -99,6 +99,9 @@ VARIANTS = (
     Variant("at-remembered", 3),
     Variant("mat-remembered", 3),
     Variant("mvat", _closed_form),
+    Variant("mat-elastic", 6, Steepest),
+    Variant("mvat-elastic", 8),
+    Variant("random-elastic", 6, RandomControl),
     # Beyond the catalog: give terms=, and axes= where inputs must have some.
     Variant("vmt-affine", 6, DoubleBackward, lambda _: [VMT(Affine())], axes=1),
     Variant("vmt-shift every=3", 4, None, lambda _: [VMT(Shift(), every=3)], axes=1, period=3),

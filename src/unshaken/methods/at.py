@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from unshaken.adversaries import Adversary, Remembered, SteepestStep
 from unshaken.divergences import CrossEntropy
 from unshaken.perturbations import Additive
+from unshaken.ramps import Ramp
 from unshaken.regularizer import Regularizer
 
 
@@ -31,7 +32,7 @@ class AT(Regularizer):
 
     def __init__(
         self,
-        radius: float,
+        radius: float | Ramp,
         norm: float = 2,
         weight: float = 1.0,
         *,

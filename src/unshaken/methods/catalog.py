@@ -29,7 +29,7 @@ from unshaken.methods.vat import VAT
 from unshaken.methods.vmt import VMT
 from unshaken.methods.xat import XAT, XVAT
 from unshaken.perturbations import Additive, Mask, Movement, Relative
-from unshaken.perturbations.fields import Affine, Rotation, Scale, Shift
+from unshaken.perturbations.fields import Affine, Elastic, Field, Rotation, Scale, Shift
 from unshaken.regularizer import Regularizer, Term
 from unshaken.terms import ClassBalance, EntropyMinimization
 
@@ -53,6 +53,7 @@ __all__ = [
     "training_changes",
 ]
 
+_FINITE = {"radius": 1.0, "weight": 1.0, "steps": 1.0}
 _PIXELS = {"radius": Range(0.02, 4.0)}
 _ROWS = {"learning_rate": Range(1e-4, 1.0, searched=False)}
 
@@ -100,6 +101,11 @@ def _worst_mask(shape: Shape, s: Settings) -> list[Term]:
 def _relative(shape: Shape, s: Settings) -> list[Term]:
     player = PowerIteration(s["radius"])
     return [Regularizer(Relative(2), player, KL(), s["weight"], name="relative")]
+
+
+def _elastic(shape: Shape) -> tuple[Field, Field]:
+    """Affine movements and smooth deformations of at most 4 modes along each axis."""
+    return Affine(), Elastic(max(2, min(4, *shape.size)))
 
 
 def _whole(s: Settings, name: str) -> int:
@@ -251,6 +257,48 @@ CATALOG: Mapping[str, Method] = {
         "finite worst movement, affine, without labels",
         lambda shape, s: [MVAT(Affine(), radius=s["radius"], weight=s["weight"])],
         {"radius": 0.5, "weight": 1.0},
+        axes=1,
+        ranges=_PIXELS,
+    ),
+    "mat-elastic": Method(
+        "finite worst movement, affine and elastic, with labels",
+        lambda shape, s: [
+            MAT(
+                *_elastic(shape),
+                radius=s["radius"],
+                steps=_whole(s, "steps"),
+                weight=s["weight"],
+                name="mat-elastic",
+            )
+        ],
+        _FINITE,
+        axes=1,
+        ranges=_PIXELS,
+    ),
+    "mvat-elastic": Method(
+        "finite worst movement, affine and elastic, without labels",
+        lambda shape, s: [
+            MVAT(
+                *_elastic(shape),
+                radius=s["radius"],
+                steps=_whole(s, "steps"),
+                finite=True,
+                weight=s["weight"],
+                name="mvat-elastic",
+            )
+        ],
+        _FINITE,
+        axes=1,
+        ranges=_PIXELS,
+    ),
+    "random-elastic": Method(
+        "random affine and elastic movement (control)",
+        lambda shape, s: [
+            Random(
+                Movement(*_elastic(shape)), s["radius"], weight=s["weight"], name="random-elastic"
+            )
+        ],
+        {"radius": 1.0, "weight": 1.0},
         axes=1,
         ranges=_PIXELS,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from unshaken.adversaries import Random as RandomAdversary
 from unshaken.divergences import KL, Divergence
 from unshaken.perturbations.base import Perturbation
+from unshaken.ramps import Ramp
 from unshaken.regularizer import Regularizer
 
 
@@ -24,7 +25,7 @@ class Random(Regularizer):
     def __init__(
         self,
         perturbation: Perturbation,
-        radius: float,
+        radius: float | Ramp,
         divergence: Divergence | None = None,
         weight: float = 1.0,
         *,

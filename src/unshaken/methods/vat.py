@@ -6,6 +6,7 @@ from unshaken import checks
 from unshaken.adversaries import PowerIteration
 from unshaken.divergences import KL
 from unshaken.perturbations import Additive
+from unshaken.ramps import Ramp
 from unshaken.regularizer import Regularizer
 
 
@@ -33,7 +34,7 @@ class VAT(Regularizer):
 
     def __init__(
         self,
-        radius: float,
+        radius: float | Ramp,
         steps: int = 1,
         direction: str = "difference",
         divergence: str = "kl",

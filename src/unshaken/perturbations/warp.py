@@ -9,28 +9,38 @@ from torch import Tensor
 from torch.nn import functional as F
 
 PADDINGS = ("border", "zeros", "reflection", "circular")
+INTERPOLATIONS = ("linear", "cubic")
 
 
-def warp(x: Tensor, displacement: Tensor, padding: str = "border") -> Tensor:
-    """``I'(p) = I(p + V_p)`` by (bi-, tri-)linear interpolation.
+def warp(
+    x: Tensor, displacement: Tensor, padding: str = "border", interpolation: str = "linear"
+) -> Tensor:
+    """``I'(p) = I(p + V_p)`` by (bi-, tri-)linear or (bi-)cubic interpolation.
 
     Args:
         x: ``(N, C, *size)`` with 1, 2 or 3 spatial axes.
         displacement: ``(N, n, *size)`` in pixels; component j along axis j of ``size``.
-        padding: what lies outside: ``"border"`` the edge value, ``"zeros"``, ``"reflection"``, or
-            ``"circular"`` the other side.
+        padding: what lies outside: ``"border"`` the edge value, ``"zeros"``, ``"reflection"``
+            about the centers of the edge pixels, or ``"circular"`` the other side.
+        interpolation: ``"linear"``, or ``"cubic"``: cubic convolution with a = −0.75 over 4 pixels
+            along each axis, for 1 or 2 axes.
 
     Returns:
         The moved input, of ``x``'s shape and type; interpolated in float32 at least.
 
     Raises:
-        ValueError: for more than 3 spatial axes.
+        ValueError: for more than 3 spatial axes, 2 with cubic interpolation.
     """
     axes = x.dim() - 2
     if not 1 <= axes <= 3:
         raise ValueError(
             f"warping needs 1 to 3 spatial axes, got {axes} (shape {tuple(x.shape)}); "
             "first-order movement works for any number"
+        )
+    if interpolation == "cubic" and axes > 2:
+        raise ValueError(
+            f"interpolation='cubic' needs 1 or 2 spatial axes, got {axes} (shape "
+            f"{tuple(x.shape)}); use 'linear'"
         )
     working = x.dtype if x.dtype == torch.float64 else torch.float32
     image, moved = x.to(working), displacement.to(working)
@@ -41,21 +51,45 @@ def warp(x: Tensor, displacement: Tensor, padding: str = "border") -> Tensor:
         )
         moved = moved.unsqueeze(2)
     if padding == "circular":
-        return _around(image, moved).reshape(x.shape).to(x.dtype)
+        around = _around if interpolation == "linear" else _cubic_around
+        sampled = around(image, moved)
+    else:
+        sampled = _sample(image, moved, padding, interpolation)
+    return sampled.reshape(x.shape).to(x.dtype)
+
+
+def _sample(image: Tensor, moved: Tensor, padding: str, interpolation: str) -> Tensor:
     size = image.shape[2:]
     grid = []
     for j in reversed(range(len(size))):
         shape = [1] * (len(size) + 1)
         shape[j + 1] = size[j]
-        position = torch.arange(size[j], dtype=working, device=x.device).reshape(shape)
+        position = torch.arange(size[j], dtype=moved.dtype, device=moved.device).reshape(shape)
         # grid_sample wants the axes in reverse order and positions scaled to [-1, 1].
         grid.append(
             (position + moved[:, j]) * (2 / max(size[j] - 1, 1)) - (1 if size[j] > 1 else 0)
         )
-    sampled = F.grid_sample(
-        image, torch.stack(grid, -1), mode="bilinear", padding_mode=padding, align_corners=True
+    mode = "bilinear" if interpolation == "linear" else "bicubic"
+    return F.grid_sample(
+        image, torch.stack(grid, -1), mode=mode, padding_mode=padding, align_corners=True
     )
-    return sampled.reshape(x.shape).to(x.dtype)
+
+
+def _cubic_around(image: Tensor, moved: Tensor) -> Tensor:
+    """Cubic interpolation on a lattice whose opposite sides meet."""
+    inside = []
+    for j, length in enumerate(image.shape[2:]):
+        shape = [1] * (image.dim() - 1)
+        shape[j + 1] = length
+        lattice = torch.arange(length, dtype=moved.dtype, device=moved.device).reshape(shape)
+        # The kernel reaches two pixels beyond the position, which is first brought inside.
+        inside.append(torch.remainder(lattice + moved[:, j], length) - lattice)
+        beyond = torch.arange(-2, length + 2, device=image.device) % length
+        image = image.index_select(j + 2, beyond)
+    sampled = _sample(image, F.pad(torch.stack(inside, 1), [2, 2] * len(inside)), "border", "cubic")
+    for j, length in enumerate(image.shape[2:]):
+        sampled = sampled.narrow(j + 2, 2, length - 4)
+    return sampled
 
 
 def _around(image: Tensor, moved: Tensor) -> Tensor:

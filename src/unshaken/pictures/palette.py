@@ -57,6 +57,7 @@ _FAMILIES: Mapping[str, tuple[str, str, tuple[str, ...]]] = MappingProxyType(
                 "dropout",
                 "mask-random",
                 "relative-random",
+                "random-elastic",
             ),
         ),
         "at": ("additive, labels", "^", ("at-l2", "at-linf", "at")),
@@ -67,7 +68,7 @@ _FAMILIES: Mapping[str, tuple[str, str, tuple[str, ...]]] = MappingProxyType(
             "P",
             ("xvat", "xvat-transductive", "xat", "mask-steepest", "mask-worst", "relative"),
         ),
-        "finite": ("finite movement", "X", ("mvat", "mat")),
+        "finite": ("finite movement", "X", ("mvat", "mat", "mvat-elastic", "mat-elastic")),
     }
 )
 

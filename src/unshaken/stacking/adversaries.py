@@ -124,7 +124,7 @@ class StackedMemory(Remembered):
 
     def __init__(self, memories: Sequence[Remembered]) -> None:
         first = memories[0]
-        super().__init__(first.radius, 1, first.table.shape[1:])
+        super().__init__(first.ramp or first.radius, 1, first.table.shape[1:])
         self.table = torch.cat([each.table for each in memories])
         self.each = len(first.table)
 

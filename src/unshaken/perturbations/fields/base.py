@@ -23,6 +23,14 @@ class Field(ABC):
             ValueError: if the family does not exist on a lattice of that many axes.
         """
 
+    def spaced_basis(self, size: Sequence[int], spacing: Sequence[float]) -> Tensor:
+        """The basis, in pixels, where a pixel measures ``spacing[j]`` along axis j.
+
+        :meth:`basis` unless overridden: right for families that span the same movements when an
+        axis is stretched, which all here but :class:`Rotation` do.
+        """
+        return self.basis(size)
+
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({arguments})"
