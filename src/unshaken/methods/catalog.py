@@ -14,7 +14,7 @@ from torch import nn
 
 from unshaken import masks
 from unshaken.adversaries import PowerIteration, WorstOf
-from unshaken.divergences import KL
+from unshaken.divergences import KL, CrossEntropy
 from unshaken.methods.at import AT
 from unshaken.methods.mat import MAT, MVAT
 from unshaken.methods.mean_teacher import MeanTeacher
@@ -296,6 +296,21 @@ CATALOG: Mapping[str, Method] = {
         lambda shape, s: [
             Random(
                 Movement(*_elastic(shape)), s["radius"], weight=s["weight"], name="random-elastic"
+            )
+        ],
+        {"radius": 1.0, "weight": 1.0},
+        axes=1,
+        ranges=_PIXELS,
+    ),
+    "random-elastic-labels": Method(
+        "random affine and elastic movement, with labels (control)",
+        lambda shape, s: [
+            Random(
+                Movement(*_elastic(shape)),
+                s["radius"],
+                CrossEntropy(),
+                s["weight"],
+                name="random-elastic-labels",
             )
         ],
         {"radius": 1.0, "weight": 1.0},

@@ -58,6 +58,7 @@ _FAMILIES: Mapping[str, tuple[str, str, tuple[str, ...]]] = MappingProxyType(
                 "mask-random",
                 "relative-random",
                 "random-elastic",
+                "random-elastic-labels",
             ),
         ),
         "at": ("additive, labels", "^", ("at-l2", "at-linf", "at")),

@@ -1,0 +1,132 @@
+"""Is the worst movement of an image worth more than a random one, where, and at what cost?
+
+    UNSHAKEN_DATA=/path/to/data OMP_NUM_THREADS=1 python benchmarks/movements.py [CASE ...]
+
+Three cases: digits with 100 labels and the rest unlabeled, MNIST with 100 labels and the rest
+unlabeled, MNIST with 1000 labels alone. With few labels every method stands beside entropy
+minimization and class balance, and so does VAT. Movements are affine and elastic, their root mean
+square displacement is chosen for each method with the same grid, on held-out training examples and
+other seeds (:mod:`study`). A control "at equal cost" is random movement at its own best size with
+as many more steps as make its CPU time that of the worst movement.
+
+Every run is appended to ``results/movements.jsonl`` as it finishes; a second call does the rest.
+The tables go to ``results/movements.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from study import Case, Entry, conduct
+
+RESULTS = Path(__file__).parent / "results"
+FEW: Mapping[str, Mapping[str, float]] = {"entropy": {"weight": 1.0}, "balance": {"weight": 1.0}}
+VAT = {"radius": 0.6, "weight": 1.0}
+
+
+def few_labels(
+    pixels: Sequence[float], radii: Sequence[float], longer: int, both: bool = False
+) -> dict[str, Entry]:
+    """What is compared where most examples have no label.
+
+    Args:
+        pixels: sizes of movements.
+        radii: sizes of additive perturbations.
+        longer: steps of the control at equal cost.
+        both: whether the movements are also joined with VAT.
+    """
+
+    def entry(
+        method: str,
+        values: Sequence[float],
+        control: str = "",
+        more: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> Entry:
+        others = {**(more or {}), **FEW}
+        joined = "+".join([method, *others])
+        return Entry(joined, "radius", values, control=control, others=others)
+
+    random, worst = "random movement", "worst movement"
+    found = {
+        "entropy and balance alone": Entry("entropy+balance"),
+        "VAT": entry("vat", radii),
+        random: entry("random-elastic", pixels),
+        worst: entry("mvat-elastic", pixels, random),
+    }
+    at_cost = replace(found[random], training={"steps": longer}, as_in=random)
+    found[f"{random}, equal cost"] = at_cost
+    found[f"{worst} against that"] = replace(
+        found[worst], as_in=worst, control=f"{random}, equal cost"
+    )
+    if both:
+        found[f"{random} and VAT"] = entry("random-elastic", pixels, more={"vat": VAT})
+        found[f"{worst} and VAT"] = entry("mvat-elastic", pixels, f"{random} and VAT", {"vat": VAT})
+    return {"baseline": Entry("baseline"), **found}
+
+
+def labels_alone(pixels: Sequence[float], radii: Sequence[float], longer: int) -> dict[str, Entry]:
+    """What is compared where every example has its label."""
+    random, worst = "random movement", "worst movement"
+    found = {
+        "baseline": Entry("baseline"),
+        "AT": Entry("at-l2", "radius", radii),
+        "VAT": Entry("vat", "radius", radii),
+        random: Entry("random-elastic-labels", "radius", pixels),
+        worst: Entry("mat-elastic", "radius", pixels, control=random),
+    }
+    at_cost = replace(found[random], training={"steps": longer}, as_in=random)
+    found[f"{random}, equal cost"] = at_cost
+    found[f"{worst} against that"] = replace(
+        found[worst], as_in=worst, control=f"{random}, equal cost"
+    )
+    return found
+
+
+MNIST = {"optimizer": "adam", "lr": 0.002, "schedule": "linear:0.5", "batch_size": 100}
+CASES = {
+    "digits, 100 labels": Case(
+        "digits",
+        few_labels((0.6, 0.8, 1.0, 1.3), (0.6, 1.0, 1.5), 2250, both=True),
+        {"labels": 100},
+        {"steps": 1500},
+        297,
+        10,
+        20,
+    ),
+    "mnist, 100 labels": Case(
+        "mnist",
+        few_labels((1.0, 1.5, 2.0, 2.5), (0.5, 1.0, 2.0), 3000),
+        {"labels": 100, "network": {"name": "mlp", "widths": [500, 300, 150]}},
+        {**MNIST, "steps": 2000, "unlabeled_batch_size": 250},
+        5000,
+        2,
+        5,
+        shorter={"steps": 700},
+    ),
+    "mnist, 1000 labels alone": Case(
+        "mnist",
+        labels_alone((1.5, 2.0, 2.5, 3.0), (1.0, 2.0, 3.0), 3000),
+        {"labels": 1000, "network": {"name": "mlp", "widths": [1200, 600, 300, 150]}},
+        {**MNIST, "steps": 2000, "unlabeled_batch_size": 0},
+        5000,
+        2,
+        5,
+        shorter={"steps": 700},
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("cases", nargs="*", help=f"among {'; '.join(CASES)}; all unless given")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    conduct(CASES, options.cases, RESULTS / "movements.jsonl", RESULTS / "movements.json")
+
+
+if __name__ == "__main__":
+    main()
