@@ -124,7 +124,7 @@ def compared(found: dict[str, Any]) -> str:
 
 def growth(name: str) -> str:
     """How the cost of a step grows along every axis that was followed."""
-    found = stored(f"growth-{name}.json")
+    found = stored(f"bench-{name}.json")
     shown = []
     for axis in found["scaling"]:
         places = sorted({point["x"] for points in axis["series"].values() for point in points})
