@@ -62,7 +62,7 @@ def test_the_methods_are_listed():
     [
         ("unshaken tr", {"train"}),
         ("unshaken train --me", {"--method"}),
-        ("unshaken train --method mva", {"mvat"}),
+        ("unshaken train --method mva", {"mvat", "mvat-elastic"}),
         ("unshaken compare --data moo", {"moons"}),
         ("unshaken completion z", {"zsh"}),
         ("unshaken reproduce vmt-table-2", {"vmt-table-2"}),

@@ -51,6 +51,10 @@ class Term(nn.Module, ABC):
     waits: bool = False
     """Whether its gradient may be zero until it has seen every example once."""
 
+    stackable: bool = True
+    """Whether it can act on several networks as one (:mod:`unshaken.stacking`), where it keeps
+    nothing and learns nothing."""
+
     needs: str = "nothing"
     """What it takes from the clean pass: ``"logits"`` with their graph, or what an adversary needs
     (:class:`unshaken.adversaries.Adversary`)."""

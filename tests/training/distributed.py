@@ -7,6 +7,7 @@ Every process writes what it found to FOLDER/found-RANK.pt.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -64,7 +65,14 @@ def masked() -> dict[str, Any]:
     return dict(target.state_dict())
 
 
-METHODS = [*catalog.CATALOG, "vat+entropy+balance", "vat+vmt-shift", "at-l2+xvat"]
+APART = ("ladder", "gan-fm", "catgan", "concrete-dropout")
+"""They normalize by each process's share of the batch, or draw in the network."""
+METHODS = [
+    *(name for name in catalog.CATALOG if name not in APART),
+    "vat+entropy+balance",
+    "vat+vmt-shift",
+    "at-l2+xvat",
+]
 
 
 def images() -> tuple[Dataset, Split]:
@@ -81,7 +89,9 @@ def method(name: str) -> tuple[dict[str, Any], list[dict[str, float]]]:
     torch.manual_seed(8)
     settings = catalog.settings_for(name, {})
     model = mlp([36, 12, 2], batch_norm=False, activation="tanh")
-    shape = catalog.Shape(data.channels, data.size, len(data.x_all), data.classes, model)
+    shape = catalog.Shape(data.channels, data.size, len(data.x_all), data.classes)
+    model = catalog.adapt(model, shape, settings)
+    shape = dataclasses.replace(shape, network=model)
     target = Objective(model, *catalog.build(name, shape, settings), alarm=False)
     given = config(precision="64", steps=4, evaluate_every=2, accumulate=2)
     result = train(target, data, chosen, given, device="cpu", augment=augment)
@@ -155,6 +165,7 @@ def main() -> None:
         "exact": exact(folder / "exact"),
         "masked": masked(),
         "methods": {name: method(name) for name in METHODS},
+        "apart": {name: method(name)[0] for name in APART},
         "resumed": resumed(folder, rank),
         "broken": broken(folder, rank),
         "refused": refused(folder),

@@ -90,6 +90,7 @@ def test_the_first_field_that_matters_is_named():
             "warmup",
             "warmup_shape",
             "ema",
+            "swa",
             "clip",
             "accumulate",
             "precision",

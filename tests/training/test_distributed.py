@@ -11,7 +11,7 @@ import torch
 
 from unshaken.training import latest, load_model_weights, train
 
-from .distributed import METHODS, exact, method, signals, without_draws
+from .distributed import APART, METHODS, exact, method, signals, without_draws
 from .helpers import assert_same, config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +67,16 @@ def test_no_method_depends_on_the_number_of_processes(run, name):
             torch.testing.assert_close(two[key], value, rtol=0, atol=1e-9)
         for a, b in zip(history, course, strict=True):
             assert a == pytest.approx(b, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", APART)
+def test_what_depends_on_the_share_of_the_batch_stays_alike_in_all_processes(run, name):
+    first, second = (found["apart"][name] for found in run[1])
+    moved = dict(method(name)[0])
+    for key, value in first.items():
+        if "running" not in key:
+            assert torch.equal(value, second[key]), key
+            assert value.shape == moved[key].shape
 
 
 def test_learned_adversaries_stay_alike_in_all_processes(run):

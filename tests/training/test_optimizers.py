@@ -3,28 +3,9 @@ import torch
 from torch import nn
 
 from unshaken import VAT, Objective
-from unshaken.training.optimizers import Average, build_optimizer
+from unshaken.training.optimizers import build_optimizer
 
 from .helpers import config, network, objective
-
-
-def test_the_average_follows_its_formula():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = Average(model, 0.8)
-    expected = {}
-    for done in range(1, 10):
-        for value in model.state_dict().values():
-            if value.is_floating_point():
-                value.add_(torch.randn_like(value))
-        average.update(model, done)
-        weight = max(1 - 0.8, 1 / done)
-        for name, value in model.state_dict().items():
-            old = expected.get(name, value)
-            expected[name] = old + weight * (value - old)
-    for name, value in average.model.state_dict().items():
-        if value.is_floating_point():
-            torch.testing.assert_close(value, expected[name])
 
 
 class Player(VAT):

@@ -20,6 +20,17 @@ def test_the_formulas():
     cosine = learning_rate_factor("cosine", 100)
     for t in (0, 30, 50, 100):
         assert cosine(t) == pytest.approx(0.5 * (1 + math.cos(math.pi * t / 100)))
+    cycles = learning_rate_factor("cyclic:0.6:10", 100)
+    for t in (0, 30, 59):
+        assert cycles(t) == pytest.approx(0.5 * (1 + math.cos(math.pi * t / 70)))
+    shares = learning_rate_factor("cyclic:0.6:0.1", 100)
+    assert [shares(t) for t in range(100)] == [cycles(t) for t in range(100)]
+    assert [cycles(t) for t in (60, 69, 70, 99)] == [cycles(t) for t in (50, 59, 50, 59)]
+
+
+def test_a_cycle_must_have_been_run_before_it_is_repeated():
+    with pytest.raises(ValueError, match="must have run for a PERIOD"):
+        learning_rate_factor("cyclic:0.1:20", 100)
 
 
 def test_ramps():
@@ -35,7 +46,9 @@ def test_ramps():
 
 
 @given(
-    schedule=st.sampled_from(["constant", "linear:0.3", "exponential:0.5:7", "cosine"]),
+    schedule=st.sampled_from(
+        ["constant", "linear:0.3", "exponential:0.5:7", "cosine", "cyclic:0.5:1"]
+    ),
     steps=st.integers(1, 50),
     warmup=st.integers(0, 60),
     shape=st.sampled_from(["linear", "sigmoid"]),

@@ -25,8 +25,17 @@ from unshaken.stacking import stack_objectives
 from unshaken.training import train
 from unshaken.training.stacked import Member, train_stacked
 
-ALONE = ("mean-teacher", "temporal-ensembling")
-"""What they keep is of one network, or of one run's examples."""
+ALONE = (
+    "mean-teacher",
+    "temporal-ensembling",
+    "vadd",
+    "co-training",
+    "ladder",
+    "gan-fm",
+    "catgan",
+    "concrete-dropout",
+)
+"""What they keep, learn or look at is of one network, or of one run's examples."""
 TOGETHER = [method for method in METHODS if method not in ALONE]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -103,6 +104,9 @@ def field_of(
         if variant.name == "dropout":
             rate = catalog.CATALOG["dropout"].settings["rate"]
             model = setting.build(dropout=rate)
+        row = catalog.CATALOG.get(variant.name)
+        if row is not None and row.adapt is not None:
+            model = row.adapt(copy.deepcopy(network), setting.shape, row.settings)
         # What drops out is not compiled.
         both = compiled and not drops_out(model)
         kinds: list[Kind] = ["library", "compiled"] if both else ["library"]

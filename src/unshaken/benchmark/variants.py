@@ -122,7 +122,7 @@ def named(name: str) -> Variant:
     return Variant(name)
 
 
-def names_for(size: Sequence[int]) -> list[str]:
+def names_for(size: Sequence[int], network: str = "mlp") -> list[str]:
     """Every variant for inputs with these spatial axes: the catalog's, then the others."""
     own = [v.name for v in VARIANTS if v.name not in catalog.CATALOG and v.fits(size)]
-    return catalog.names_for(size) + own
+    return catalog.names_for(size, network) + own

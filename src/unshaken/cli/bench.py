@@ -84,7 +84,7 @@ def bench(
         threads=threads,
         device=str(place),
     )
-    chosen = _variants(methods or ["all"], setting.size, ":" in model)
+    chosen = _variants(methods or ["all"], setting.size, setting.network)
     result = measure(setting, chosen, rounds, compiled=compiled, progress=None if quiet else _show)
     if not json:
         print_table(result)
@@ -108,7 +108,7 @@ def bench(
     return 0
 
 
-def _variants(names: list[str], size: tuple[int, ...], imported: bool) -> list[Variant]:
+def _variants(names: list[str], size: tuple[int, ...], network: str) -> list[Variant]:
     from unshaken.benchmark import variants
     from unshaken.methods import catalog
 
@@ -116,7 +116,8 @@ def _variants(names: list[str], size: tuple[int, ...], imported: bool) -> list[V
     for name in names:
         if name == "all":
             # A network of the user's need not know dropout.
-            chosen += [n for n in variants.names_for(size) if not (imported and n == "dropout")]
+            left_out = "dropout" if ":" in network else ""
+            chosen += [n for n in variants.names_for(size, network) if n != left_out]
             continue
         known = [*catalog.CATALOG, *(v.name for v in variants.VARIANTS)]
         if name not in known:

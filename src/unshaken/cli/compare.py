@@ -99,7 +99,8 @@ def compare(
     if "all" in named:
         size = load(protocol, numbers[0]).size
         at, rest = named.index("all"), [name for name in named if name != "all"]
-        every = [name for name in catalog.names_for(size) if name not in rest]
+        fitting = catalog.names_for(size, protocol.network["name"])
+        every = [name for name in fitting if name not in rest]
         chosen = rest[:at] + every + rest[at:]
     with Live(quiet=quiet) as live:
         result = run_all(

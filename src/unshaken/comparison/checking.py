@@ -37,7 +37,7 @@ def check(
     common: nn.Module | None = None
     found: dict[str, dict[str, dict[str, float]]] = {}
     for method in methods:
-        catalog.require_fit(method, dataset.size)
+        catalog.require_fit(method, dataset.size, protocol.network["name"])
         used = catalog.settings_for(method, {**protocol.methods, **settings})
         own = catalog.has_own_network(used)
         with torch.random.fork_rng(devices=[]):

@@ -82,8 +82,9 @@ class Protocol:
             data: what identifies the data's content; the name unless given.
         """
         training = {k: v for k, v in self.config(0, settings).to_dict().items() if k not in _FREE}
-        if not training["compile"]:
-            del training["compile"]  # runs from before it was there are still what they were
+        for later in ("compile", "swa"):
+            if not training[later]:
+                del training[later]  # runs from before it was there are still what they were
         described = {
             **asdict(self),
             "data": self.data if data is None else data,

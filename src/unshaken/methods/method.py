@@ -72,6 +72,7 @@ class Method:
         options: what it asks of the network's builder, as dropout does.
         adapt: makes the network that it trains from the common one; None takes that one.
         training: what it changes in the common training settings.
+        networks: names of the networks of :mod:`unshaken.models` that it can train; all if empty.
     """
 
     summary: str
@@ -82,6 +83,7 @@ class Method:
     options: Callable[[Settings], Mapping[str, Any]] = lambda settings: {}
     adapt: Callable[[nn.Module, Shape, Settings], nn.Module] | None = None
     training: Callable[[Settings], Mapping[str, Any]] = lambda settings: {}
+    networks: tuple[str, ...] = ()
 
     def range_of(self, setting: str) -> Range:
         """Where a setting is looked for."""

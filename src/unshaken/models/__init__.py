@@ -2,9 +2,20 @@
 
 from unshaken.models.conv_large import conv_large
 from unshaken.models.conv_small import conv_small
+from unshaken.models.generators import generator
 from unshaken.models.mlp import mlp
 from unshaken.models.moons_mlp import moons_mlp
 from unshaken.models.registry import NAMES, build
 from unshaken.models.stacked import stack, unstack
 
-__all__ = ["NAMES", "build", "conv_large", "conv_small", "mlp", "moons_mlp", "stack", "unstack"]
+__all__ = [
+    "NAMES",
+    "build",
+    "conv_large",
+    "conv_small",
+    "generator",
+    "mlp",
+    "moons_mlp",
+    "stack",
+    "unstack",
+]

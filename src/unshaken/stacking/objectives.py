@@ -81,7 +81,7 @@ def _terms(objective: Objective) -> list[Term]:
 
 def _stack_terms(terms: Sequence[Term], dtype: torch.dtype) -> Term | None:
     first = terms[0]
-    if len({_described(term) for term in terms}) > 1:
+    if not first.stackable or len({_described(term) for term in terms}) > 1:
         return None
     for buffers in zip(*(term.buffers() for term in terms), strict=True):
         if any(not torch.equal(buffer, buffers[0]) for buffer in buffers):

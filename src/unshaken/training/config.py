@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from .. import checks
-from .schedules import learning_rate_factor
+from .schedules import learning_rate_factor, swa_steps
 
 __all__ = ["TrainingConfig"]
 
@@ -53,13 +53,19 @@ class TrainingConfig:
     decay_adversaries: bool = False
     """Whether the parameters of learned adversaries are decayed too."""
     schedule: str = "constant"
-    """constant, linear:F (to zero from fraction F on), exponential:RATE:PERIOD, or cosine."""
+    """constant, linear:F (to zero from fraction F on), exponential:RATE:PERIOD, cosine, or
+    cyclic:F:PERIOD (a cosine that from fraction F on repeats its last PERIOD steps; below 1 it is
+    a share of the run)."""
     warmup: int = 0
     """Steps over which the learning rate ramps up."""
     warmup_shape: Shape = "linear"
     """linear, or sigmoid: exp(-5 (1 - t)^2)."""
     ema: float | None = None
     """Decay of the average of the weights that is evaluated and exported; None: no average."""
+    swa: str | None = None
+    """F:PERIOD, to evaluate and export the mean of the weights after every PERIOD steps (below 1
+    a share of the run) from fraction F of the run on, with batch norm's statistics made anew;
+    None: no such mean."""
     clip: float | None = None
     """Largest 2-norm of the model's gradient; None: not clipped."""
     accumulate: int = 1
@@ -105,6 +111,13 @@ class TrainingConfig:
         _below_one(self.momentum, "momentum")
         if self.ema is not None:
             _below_one(self.ema, "ema")
+        if self.swa is not None:
+            swa_steps(self.swa, self.steps)
+            if self.ema is not None:
+                raise ValueError(
+                    f"ema and swa are two averages of the weights; got ema={self.ema!r} and "
+                    f"swa={self.swa!r}, give one of them"
+                )
         if self.clip is not None:
             checks.number(self.clip, "clip", low=0.0, open_low=True)
         if self.checkpoint_seconds is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,12 @@ class Feed:
         here = self._share(unlabeled)
         index = here.to(self._device, non_blocking=True)
         return Batch(x, y, self._inputs(here, index), index, there)
+
+    def some_inputs(self, most: int = 100) -> Iterator[Tensor]:
+        """Inputs of the larger stream's first epoch, in batches; of ``most`` at most."""
+        for step in range(min(self.steps_per_epoch, most)):
+            found = self.batch(step)
+            yield found.x if found.unlabeled is None else found.unlabeled
 
     def _share(self, indices: Tensor) -> Tensor:
         if self._world_size == 1:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .config import TrainingConfig
 from .schedules import learning_rate_factor
@@ -15,7 +14,7 @@ from .schedules import learning_rate_factor
 if TYPE_CHECKING:
     from ..objective import Objective
 
-__all__ = ["Average", "build_optimizer", "learning_rates"]
+__all__ = ["build_optimizer", "learning_rates"]
 
 
 def build_optimizer(objective: Objective, config: TrainingConfig) -> Optimizer:
@@ -84,42 +83,3 @@ def learning_rates(optimizer: Optimizer, config: TrainingConfig) -> Callable[[in
         return full[0] * factor
 
     return set_for
-
-
-class Average:
-    """Exponential moving average of a model's parameters and buffers.
-
-    After step t the average moves by ``max(1 - decay, 1 / t)`` towards the model: it begins as
-    the plain mean, so the random initial weights carry no more than their share.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self._decay = decay
-        self._now = decay
-        self._averaged = AveragedModel(model, multi_avg_fn=self._blend, use_buffers=True)
-
-    @property
-    def model(self) -> nn.Module:
-        """The averaged model."""
-        return self._averaged.module
-
-    def update(self, model: nn.Module, done: int) -> None:
-        """Take in the model after its step number ``done`` = 1, 2, ..."""
-        self._now = min(self._decay, 1.0 - 1.0 / done)
-        self._averaged.update_parameters(model)
-
-    def _blend(
-        self,
-        averaged: tuple[Tensor, ...] | list[Tensor],
-        current: tuple[Tensor, ...] | list[Tensor],
-        count: Tensor | int,
-    ) -> None:
-        get_ema_multi_avg_fn(self._now)(averaged, current, count)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The average and the number of models in it."""
-        return dict(self._averaged.state_dict())
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of :meth:`state_dict`."""
-        self._averaged.load_state_dict(state)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .. import draws
 from ..data import Dataset, Split
 from ..data.seeds import seed_of
+from .averages import average_of
 from .clock import StepClock
 from .compilation import compiled
 from .config import TrainingConfig
@@ -23,7 +24,7 @@ from .interruption import Interrupted, SignalWatch, StopEvaluation
 from .logs import Logger
 from .meter import Meter, NonFiniteError
 from .modes import evaluation_mode
-from .optimizers import Average, build_optimizer, learning_rates
+from .optimizers import build_optimizer, learning_rates
 from .pace import Pace
 from .progress import Progress
 from .runtime import Runtime, on_main
@@ -86,7 +87,7 @@ class Run:
         self._set_rates = learning_rates(self._optimizer, config)
         self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]
         self._clipped = [p for p in objective.model.parameters() if p.requires_grad]
-        self._average = None if config.ema is None else Average(objective.model, config.ema)
+        self._average = average_of(objective.model, config)
         # Its own report and passes are those of the run; state is read from the objective given.
         self._running = objective
         if config.compile:
@@ -201,6 +202,9 @@ class Run:
     def _evaluate(self, around: Surroundings) -> signal.Signals | None:
         """Append to the history; returns the signal that cut it short, if one did."""
         measured: Mapping[str, float] | None = {}
+        if self._average is not None:
+            with evaluation_mode(self.model, self._runtime.device):
+                self._average.settle(self._feed.some_inputs())
         if self._runtime.rank == 0 and around.evaluate is not None:
             try:
                 with around.watch.evaluating(), evaluation_mode(self.model, self._runtime.device):

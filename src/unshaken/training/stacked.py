@@ -16,6 +16,7 @@ from ..models.stacked_layers import StackedDropout
 from ..objective import Objective
 from ..regularizer import Term
 from ..stacking import StackedAlarm, stack_objectives, unstack_objectives
+from .averages import average_of
 from .clock import StepClock
 from .feed import Feed
 from .interruption import Interrupted, SignalWatch, StopEvaluation
@@ -23,7 +24,7 @@ from .loop import Result
 from .members import Member, Trained, alike, can_stack
 from .meter import Meter, NonFiniteError
 from .modes import evaluation_mode, modes_kept
-from .optimizers import Average, build_optimizer, learning_rates
+from .optimizers import build_optimizer, learning_rates
 from .stacked_feed import StackedFeed
 
 __all__ = ["Member", "Trained", "can_stack", "train_stacked"]
@@ -90,7 +91,7 @@ class _Stack:
         self._optimizer = build_optimizer(stacked, config)
         self._set_rates = learning_rates(self._optimizer, config)
         self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]
-        self._average = None if config.ema is None else Average(stacked.model, config.ema)
+        self._average = average_of(stacked.model, config)
         self._shown = [m.objective.model for m in members]
         if self._average is not None:
             self._shown = [copy.deepcopy(model) for model in self._shown]

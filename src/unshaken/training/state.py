@@ -14,11 +14,11 @@ import torch
 from torch.optim import Optimizer
 
 from ..data.seeds import seed_of
+from .averages import WeightAverage
 from .checkpoint import CheckpointError
 from .clock import StepClock
 from .config import TrainingConfig
 from .meter import Meter
-from .optimizers import Average
 from .runtime import Runtime
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class RunState:
         self,
         objective: Objective,
         optimizer: Optimizer,
-        average: Average | None,
+        average: WeightAverage | None,
         runtime: Runtime,
         meter: Meter,
         clock: StepClock,
