@@ -1,6 +1,6 @@
 """Sets up the project's environment and runs a job in it: python3 bootstrap.py JOB [arguments].
 
-demo    compares all methods on embedded data; arguments go to `unshaken compare`, later ones win,
+demo    compares methods on embedded data; arguments go to `unshaken compare`, later ones win,
         and paths are relative to the current folder: --seeds 1 --methods baseline,vat --out demo
 test    runs the tests; arguments go to pytest: tests/models -x
 lint    runs ruff and mypy
@@ -46,9 +46,9 @@ MARKER = ENVIRONMENT / "set-up.txt"
 LOG = ENVIRONMENT / "set-up.log"
 CONSTRAINTS = ROOT / "constraints.txt"
 
-CORE, ALL = "", "[test,quality,hub,tune,logs,cluster,lightning,examples,docs]"
-DEMO = ["compare", "--data", "digits", "--labels", "100", "--methods", "all", "--seeds", "5"]
-DEMO += ["--out", "demo"]
+CORE, ALL = "", "[test,quality,attacks,hub,tune,logs,cluster,lightning,examples,docs]"
+DEMO = ["compare", "--data", "digits", "--labels", "100", "--seeds", "5", "--out", "demo"]
+DEMO += ["--methods", "auto,dropout,at-l2,vmt-all,xvat,mat,mvat"]
 DOCS = ["-m", "sphinx", "-q", "-W", "--keep-going", "docs", "docs/_build"]
 LINT = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]]
 

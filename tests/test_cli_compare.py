@@ -113,6 +113,16 @@ def test_all_that_suit_vectors(tmp_path):
     check_schema(tmp_path, methods, [0, 1])
 
 
+def test_auto_takes_a_few_that_suit_the_data_and_names_none_twice(tmp_path):
+    words = ["compare", "--data", "digits", "--labels", "100", "--methods", "auto,vat,xvat"]
+    said = unshaken(
+        *words, "--seeds", "2", "--steps", "3", "--jobs", "1", "--quiet", "--out", tmp_path
+    )
+    assert (said.code, said.err) == (0, "")
+    methods = ["baseline", "random-tuned", "few-labels-vat", "few-labels", "few-labels-random"]
+    check_schema(tmp_path, [*methods, "vat", "xvat"], [0, 1])
+
+
 @pytest.mark.usefixtures("_no_report")
 def test_a_second_call_goes_on(tmp_path, counted):
     out = tmp_path / "out"

@@ -104,8 +104,18 @@ def test_pictures_of_the_first_seed(tmp_path):
         ]
 
 
-ALONE = {"mean-teacher", "temporal-ensembling"}
-"""What they keep is of one network, or of one run's examples."""
+ALONE = {
+    "mean-teacher",
+    "temporal-ensembling",
+    "vadd",
+    "fast-swa",
+    "co-training",
+    "ladder",
+    "gan-fm",
+    "catgan",
+    "concrete-dropout",
+}
+"""What they keep, learn or look at is of one network, or of one run's examples."""
 
 
 @pytest.mark.parametrize("method", [*sorted({*catalog.CATALOG} - ALONE), "vat+entropy"])

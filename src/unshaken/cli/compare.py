@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unshaken.cli.chosen import check_method, protocol_of, settings_of
 from unshaken.cli.output import print_json
 from unshaken.cli.runs import side_by_side, tell_lost
+
+if TYPE_CHECKING:
+    from unshaken.comparison.protocol import Protocol
+    from unshaken.data import Dataset
 
 
 def compare(
@@ -40,8 +44,9 @@ def compare(
         data: a data set's name, a folder of images, an .npz file, or hub:OWNER/NAME; the names are
             digits, moons, circles, sinusoids, mnist, svhn, cifar10, cifar100
         labels: how many labels are shown; as the data's protocol says (or all) unless given
-        methods: names separated by commas or spaces; joined ones as vat+vmt-shift; all unless
-            given, which is every single one that suits the data
+        methods: names separated by commas or spaces; joined ones as vat+vmt-shift; auto for a
+            sensible few that suit the data and the labels; all unless given, which is every
+            single one that suits the data
         seeds: how many, 5 unless given, or which, as 0,3,7; how many means the first ones: 0 to 4
         out: folder that the runs fill; with summary.json, report.html and every finished run
         steps: optimizer steps of each run; as the data's protocol says unless given
@@ -72,7 +77,7 @@ def compare(
         checks.integer(jobs, "jobs")
     named = methods or ["all"]
     for name in named:
-        if name != "all":
+        if name not in ("all", "auto"):
             check_method("--methods", name)
     protocol = protocol_of(
         data,
@@ -90,18 +95,13 @@ def compare(
     from unshaken.comparison.folder import require_folder
     from unshaken.comparison.live import Live, print_table
     from unshaken.comparison.single import Loader
-    from unshaken.methods import catalog
 
     require_folder(Path(out))
     numbers = seeds or list(range(5))
     load = Loader(download=download)
     chosen = named
-    if "all" in named:
-        size = load(protocol, numbers[0]).size
-        at, rest = named.index("all"), [name for name in named if name != "all"]
-        fitting = catalog.names_for(size, protocol.network["name"])
-        every = [name for name in fitting if name not in rest]
-        chosen = rest[:at] + every + rest[at:]
+    if {"all", "auto"} & set(named):
+        chosen = _expanded(named, protocol, load(protocol, numbers[0]))
     with Live(quiet=quiet) as live:
         result = run_all(
             protocol,
@@ -123,3 +123,20 @@ def compare(
         print(f"report: {Path(out) / 'report.html'}")
     tell_lost(result.lost)
     return 1 if result.lost else 0
+
+
+def _expanded(named: list[str], protocol: Protocol, dataset: Dataset) -> list[str]:
+    """The methods that were named, with those that ``all`` and ``auto`` stand for."""
+    from unshaken.methods import catalog
+
+    unlabeled = protocol.config(0).unlabeled_batch_size > 0
+    groups = {
+        "all": catalog.names_for(dataset.size, protocol.network["name"]),
+        "auto": catalog.suggested(dataset.size, protocol.labels, len(dataset.x_all), unlabeled),
+    }
+    own = [name for name in named if name not in groups]
+    chosen: list[str] = []
+    for name in named:
+        listed = [m for m in groups.get(name, ()) if m not in own] if name in groups else [name]
+        chosen += [m for m in listed if m not in chosen]
+    return chosen

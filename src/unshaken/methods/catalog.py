@@ -1,7 +1,7 @@
 """Methods by the names that the command line knows, each with its default settings.
 
-A new method is one file beside this one and one row, in :mod:`~unshaken.methods.perturbing` or
-:mod:`~unshaken.methods.comparing`. Names joined by ``+``,
+A new method is one file beside this one and one row, in :mod:`~unshaken.methods.perturbing`,
+:mod:`~unshaken.methods.combining` or :mod:`~unshaken.methods.comparing`. Names joined by ``+``,
 such as ``vat+vmt-shift``, train with several terms at once.
 """
 
@@ -12,7 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from unshaken.methods import comparing, perturbing
+from unshaken.methods import combining, comparing, perturbing
+from unshaken.methods.combining import suggested
 from unshaken.methods.method import RANGES, Method, Range, Settings, Shape
 from unshaken.regularizer import Term
 from unshaken.terms import ClassBalance, EntropyMinimization
@@ -34,11 +35,13 @@ __all__ = [
     "parts",
     "require_fit",
     "settings_for",
+    "suggested",
     "training_changes",
 ]
 
 CATALOG: Mapping[str, Method] = {
     **perturbing.ROWS,
+    **combining.ROWS,
     **comparing.ROWS,
     "entropy": Method(
         "entropy minimization", lambda shape, s: [EntropyMinimization(s["weight"])], {"weight": 1.0}

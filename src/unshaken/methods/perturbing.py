@@ -69,7 +69,7 @@ def _relative(shape: Shape, s: Settings) -> list[Term]:
     return [Regularizer(Relative(2), player, KL(), s["weight"], name="relative")]
 
 
-def _elastic(shape: Shape) -> tuple[Field, Field]:
+def affine_and_elastic(shape: Shape) -> tuple[Field, Field]:
     """Affine movements and smooth deformations of at most 4 modes along each axis."""
     return Affine(), Elastic(max(2, min(4, *shape.size)))
 
@@ -218,7 +218,7 @@ ROWS: Mapping[str, Method] = {
         "finite worst movement, affine and elastic, with labels",
         lambda shape, s: [
             MAT(
-                *_elastic(shape),
+                *affine_and_elastic(shape),
                 radius=s["radius"],
                 steps=_whole(s, "steps"),
                 weight=s["weight"],
@@ -233,7 +233,7 @@ ROWS: Mapping[str, Method] = {
         "finite worst movement, affine and elastic, without labels",
         lambda shape, s: [
             MVAT(
-                *_elastic(shape),
+                *affine_and_elastic(shape),
                 radius=s["radius"],
                 steps=_whole(s, "steps"),
                 finite=True,
@@ -249,7 +249,10 @@ ROWS: Mapping[str, Method] = {
         "random affine and elastic movement (control)",
         lambda shape, s: [
             Random(
-                Movement(*_elastic(shape)), s["radius"], weight=s["weight"], name="random-elastic"
+                Movement(*affine_and_elastic(shape)),
+                s["radius"],
+                weight=s["weight"],
+                name="random-elastic",
             )
         ],
         {"radius": 1.0, "weight": 1.0},
@@ -260,7 +263,7 @@ ROWS: Mapping[str, Method] = {
         "random affine and elastic movement, with labels (control)",
         lambda shape, s: [
             Random(
-                Movement(*_elastic(shape)),
+                Movement(*affine_and_elastic(shape)),
                 s["radius"],
                 CrossEntropy(),
                 s["weight"],

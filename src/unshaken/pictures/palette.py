@@ -59,17 +59,22 @@ _FAMILIES: Mapping[str, tuple[str, str, tuple[str, ...]]] = MappingProxyType(
                 "relative-random",
                 "random-elastic",
                 "random-elastic-labels",
+                "few-labels-random",
             ),
         ),
         "at": ("additive, labels", "^", ("at-l2", "at-linf", "at")),
-        "vat": ("additive, label-free", "o", ("vat",)),
+        "vat": ("additive, label-free", "o", ("vat", "few-labels-vat", "vat-vmt")),
         "vmt": ("movement rate", "s", ("vmt-shift", "vmt-rotation", "vmt-scale", "vmt-all", "vmt")),
         "mask": (
             "mask",
             "P",
             ("xvat", "xvat-transductive", "xat", "mask-steepest", "mask-worst", "relative"),
         ),
-        "finite": ("finite movement", "X", ("mvat", "mat", "mvat-elastic", "mat-elastic")),
+        "finite": (
+            "finite movement",
+            "X",
+            ("mvat", "mat", "mvat-elastic", "mat-elastic", "few-labels"),
+        ),
     }
 )
 
