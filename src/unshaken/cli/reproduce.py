@@ -71,8 +71,7 @@ def reproduce(
         # Processes that this one starts look there too.
         os.environ["UNSHAKEN_DATA"] = data_folder
     folder = Path(out) / f"{name}-{scale}"
-    if not found.undrawn:
-        require_folder(folder)
+    require_folder(folder)
     count = recipes.QUICK_SEEDS if scale == "quick" else found.seeds
     with Live(quiet=quiet) as live:
         summary = run(
@@ -104,8 +103,7 @@ def _print_names() -> None:
 
     for name in names():
         found = recipe(name)
-        note = " (not yet drawn)" if found.undrawn else ""
-        print(f"{name.ljust(16)}{found.title}{note}")
+        print(f"{name.ljust(16)}{found.title}")
 
 
 def _print(summary: Mapping[str, Any]) -> None:
@@ -113,7 +111,8 @@ def _print(summary: Mapping[str, Any]) -> None:
     from unshaken.comparison.reproduction import HEADS, cells
 
     title = f"{summary['name']}: {summary['measure']}, {summary['scale']} scale"
-    print_columns(HEADS, [cells(row) for row in summary["rows"]], title, least=4)
+    if summary["rows"]:
+        print_columns(HEADS, [cells(row) for row in summary["rows"]], title, least=4)
     for said in summary["failures"]:
         print(said)
     for said in summary["departures"]:

@@ -23,6 +23,9 @@ _CONTROLS = (
     "random-movement",
     "mask-random",
     "relative-random",
+    "random-elastic",
+    "random-elastic-labels",
+    "few-labels-random",
     "dropout",
 )
 

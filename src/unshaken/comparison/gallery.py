@@ -116,7 +116,7 @@ class BoundarySnapshots:
             save(self.path, self.arrays())
 
     def _recall(self, path: Path) -> None:
-        for arrays in _load(path.parent, [path.stem]):
+        for arrays in load(path.parent, [path.stem]):
             self.steps = arrays["steps"].tolist()
             self.found = list(arrays["probabilities"])
 
@@ -145,7 +145,8 @@ def save(path: Path, arrays: dict[str, Any]) -> None:
     write_atomically(path, fill)
 
 
-def _load(folder: Path, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
+def load(folder: Path, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The arrays that were kept of each method; those missing or damaged are left out."""
     for path in (folder / f"{method}.npz" for method in methods):
         try:
             with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
@@ -160,7 +161,7 @@ def panels(folder: Path, methods: Sequence[str]) -> list[Panel]:
     from unshaken.pictures import Panel
 
     none = {"displacement": None, "mask": None}
-    return [Panel(**{**none, **arrays}) for arrays in _load(folder, methods)]
+    return [Panel(**{**none, **arrays}) for arrays in load(folder, methods)]
 
 
 def boundaries(folder: Path, methods: Sequence[str]) -> list[Boundary]:
@@ -169,5 +170,5 @@ def boundaries(folder: Path, methods: Sequence[str]) -> list[Boundary]:
 
     return [
         Boundary(**{**a, "steps": a["steps"].tolist(), "extent": tuple(a["extent"].tolist())})
-        for a in _load(folder, methods)
+        for a in load(folder, methods)
     ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import product
 from typing import Any
 
 import yaml
@@ -25,7 +26,8 @@ class Part:
         protocol: what its methods share.
         published: the paper's number of each method; None where it prints none.
         missing: the paper's numbers of methods that are not here and therefore not run.
-        quick: what replaces it at the quick scale: ``training`` fields and ``methods``.
+        quick: what replaces it at the quick scale: ``training`` fields, ``methods``, ``grid``.
+        grid: values of settings by ``method.setting``: every method is run at each point.
     """
 
     name: str
@@ -33,6 +35,17 @@ class Part:
     published: Mapping[str, float | None]
     missing: Mapping[str, float] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def grid_at(self, scale: str) -> Mapping[str, Sequence[float]]:
+        """The grid at a scale."""
+        return self.quick.get("grid", self.grid) if scale == "quick" else self.grid
+
+    def points(self, scale: str) -> list[dict[str, float]]:
+        """Every point of the grid; none where there is no grid."""
+        grid = self.grid_at(scale)
+        found = product(*grid.values()) if grid else ()
+        return [dict(zip(grid, values, strict=True)) for values in found]
 
     def methods(self, scale: str) -> list[str]:
         """What is run, the baseline always among it."""
@@ -60,9 +73,9 @@ class Recipe:
         measure: ``error``, ``accuracy`` (per cent) or ``seconds per epoch``.
         seeds: runs of each method.
         parts: its data sets.
-        draws: ``training`` or ``boundaries`` for a figure, nothing for a table.
+        draws: ``fields``, ``training``, ``boundaries``, ``masks``, ``weights`` or ``surface`` for
+            a figure, nothing for a table.
         departures: where it does not do what the paper does.
-        undrawn: why it cannot be run yet; nothing where it can.
     """
 
     name: str
@@ -73,7 +86,6 @@ class Recipe:
     parts: tuple[Part, ...] = ()
     draws: str = ""
     departures: tuple[str, ...] = ()
-    undrawn: str = ""
 
 
 def names() -> list[str]:
@@ -105,7 +117,6 @@ def recipe(name: str) -> Recipe:
         parts,
         content.get("draws", ""),
         tuple(content.get("departures", ())),
-        content.get("not yet drawn", ""),
     )
 
 
@@ -123,6 +134,7 @@ def _part(name: str, values: Mapping[str, Any]) -> Part:
         values["published"],
         values.get("missing", {}),
         {**quick, "methods": kept} if kept else quick,
+        values.get("grid", {}),
     )
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from unshaken import pictures
 from unshaken.comparison import page
 from unshaken.comparison.compare import Report, compare
+from unshaken.comparison.drawings import drawings
 from unshaken.comparison.environment import environment
 from unshaken.comparison.folder import read_record, write_json
 from unshaken.comparison.recipe import Part, Recipe
@@ -47,47 +50,54 @@ def reproduce(
         What ``summary.json`` holds: ``rows``, ``unavailable``, ``lost``, ``departures``, ...
 
     Raises:
-        ValueError: the recipe cannot be run yet, or the folder not be written.
+        ValueError: the folder cannot be written.
         Stopped: a signal came.
     """
-    if recipe.undrawn:
-        raise ValueError(f"{recipe.name} cannot be made yet. {recipe.undrawn}")
     rows: list[dict[str, Any]] = []
     unavailable: dict[str, str] = {}
     lost: list[str] = []
     failures: list[str] = []
     done: list[Part] = []
+    kept: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for part in recipe.parts:
-        try:
-            result = compare(
-                part.at(scale),
-                part.methods(scale),
-                seeds,
-                out / part.name,
-                jobs=jobs,
-                threads=threads,
-                engine=engine,
-                finished=finished,
-                load=Loader(download=download),
-            )
-        except DataError as error:
-            unavailable[part.name] = str(error)
-            rows += [_row(recipe, part, method, [], scale) for method in part.published]
-        else:
-            done.append(part)
+        # Where settings are gone through, every point is a comparison of its own.
+        points = part.points(scale) or [{}]
+        for at in points:
+            folder = out / part.name / _folder_of(at)
+            try:
+                result = compare(
+                    part.at(scale),
+                    part.methods(scale) if not at else sorted({_method(name) for name in at}),
+                    seeds,
+                    folder,
+                    settings=_settings(at),
+                    jobs=jobs,
+                    threads=threads,
+                    engine=engine,
+                    finished=finished,
+                    load=Loader(download=download),
+                )
+            except DataError as error:
+                unavailable[part.name] = str(error)
+                rows += [_row(recipe, part, method, [], scale) for method in part.published]
+                break
             failures += [
                 f"{part.name}: {row['method']} failed with {failure}"
                 for row in result.summary["rows"]
                 for failure in row["failures"]
             ]
             lost += [f"{o.task.method}, seed {o.task.seed}: {o.lost}" for o in result.lost]
-            for method in part.methods(scale):
+            found = kept.setdefault(part.name, {})
+            for method in [row["method"] for row in result.summary["rows"]]:
                 gone = [o.task.seed for o in result.lost if o.task.method == method]
-                kept = [seed for seed in seeds if seed not in gone]
-                records = records_of(out / part.name, method, kept)
-                row = _row(recipe, part, method, records, scale)
+                found[method] = records_of(folder, method, [s for s in seeds if s not in gone])
+                row = _row(recipe, part, method, found[method], scale)
                 row["augmentation"] = str(result.summary["data"]["augmentation"])
+                if at:
+                    row |= {"at": at, "method": f"{method} {_folder_of(at)}"}
                 rows.append(row)
+        else:
+            done.append(part)
         rows += [
             {"part": part.name, "method": name, "published": value, "missing": True, "values": []}
             for name, value in part.missing.items()
@@ -106,7 +116,8 @@ def reproduce(
         "environment": environment(jobs, threads),
     }
     write_json(out / "summary.json", summary)
-    replace_bytes(out / "report.html", render(summary, recipe, done, seeds, out).encode())
+    drawn = list(drawings(recipe, done, kept, out, scale, rows))
+    replace_bytes(out / "report.html", render(summary, recipe, done, drawn).encode())
     return summary
 
 
@@ -116,8 +127,24 @@ def records_of(folder: Path, method: str, seeds: Sequence[int]) -> list[dict[str
     return [record for record in found if record is not None and "failed" not in record]
 
 
+def _folder_of(at: Mapping[str, float]) -> str:
+    """A point of a grid in words, for a folder and for a table."""
+    return " ".join(f"{name.rpartition('.')[2]}={value:g}" for name, value in at.items())
+
+
+def _method(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _settings(at: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for name, value in at.items():
+        found.setdefault(_method(name), {})[name.rpartition(".")[2]] = value
+    return found
+
+
 def _quick(recipe: Recipe, scale: str) -> list[str]:
-    if scale == "full":
+    if scale == "full" or not recipe.parts:
         return []
     steps = ", ".join(
         f"{p.name} {p.at(scale).training['steps']} of {p.protocol.training['steps']} steps"
@@ -175,8 +202,7 @@ def render(
     summary: Mapping[str, Any],
     recipe: Recipe,
     done: Sequence[Part],
-    seeds: Sequence[int],
-    out: Path,
+    drawn: Sequence[tuple[Figure, str]],
 ) -> str:
     """The report as HTML that opens offline."""
     title = f"{recipe.title} ({recipe.name}, {summary['scale']} scale)"
@@ -190,42 +216,36 @@ def render(
         f'<p class="over">{page.text(f"{recipe.paper} · {unit}, mean ± standard error")}</p>',
         f"<h1>{page.text(recipe.title)}</h1>",
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>",
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        if lines
+        else "",
         *(f"<p>{page.text(said)}</p>" for said in summary["unavailable"].values()),
         *(f"<p>{page.text(said)}</p>" for said in summary["failures"]),
-        *_drawings(recipe, done, seeds, out, summary["scale"]),
+        *_pictures(drawn),
         "<section><h2>Where this departs from the paper</h2><ul>",
         *(f"<li>{page.text(said)}</li>" for said in summary["departures"]),
-        "</ul></section><section><h2>Every part</h2><ul>",
-        *(
-            f"<li>{page.text(part.name)}: {page.text(f'{part.name}/report.html')}</li>"
-            for part in done
-        ),
         "</ul></section>",
+        *_parts(done, str(summary["scale"])),
         f"<section><h2>How this was made</h2>{page.facts(summary['environment'])}</section>",
     ]
     return page.page(title, body)
 
 
-def _drawings(
-    recipe: Recipe, done: Sequence[Part], seeds: Sequence[int], out: Path, scale: str
-) -> list[str]:
-    from unshaken.comparison import figures, gallery
-    from unshaken.comparison.statistics import rows as rows_of
+def _parts(done: Sequence[Part], scale: str) -> list[str]:
+    """Where the report of each comparison lies."""
+    folders = [
+        "/".join(filter(None, (part.name, _folder_of(at))))
+        for part in done
+        for at in part.points(scale) or [{}]
+    ]
+    lines = [f"<li>{page.text(f'{folder}/report.html')}</li>" for folder in folders]
+    head = "<section><h2>Every part</h2><ul>"
+    return [head, *lines, "</ul></section>"] if lines else []
 
-    found = []
-    for part in done:
-        methods = part.methods(scale)
-        if recipe.draws == "boundaries":
-            folder = out / part.name / "pictures" / "boundaries"
-            pairs = list(figures.boundary_figures(gallery.boundaries(folder, methods)))
-        elif recipe.draws == "training":
-            records = [r for m in methods for r in records_of(out / part.name, m, seeds)]
-            pairs = list(figures.training_figures(records, rows_of(records, methods), "baseline"))
-        else:
-            continue
-        found += [
-            page.figure(pictures.svg(figure, name=f"{part.name}{k}", label=caption), caption)
-            for k, (figure, caption) in enumerate(pairs)
-        ]
+
+def _pictures(drawn: Sequence[tuple[Figure, str]]) -> list[str]:
+    found = [
+        page.figure(pictures.svg(figure, name=f"picture{k}", label=caption), caption)
+        for k, (figure, caption) in enumerate(drawn)
+    ]
     return ['<div class="figures">', *found, "</div>"] if found else []

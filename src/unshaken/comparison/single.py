@@ -16,7 +16,7 @@ from unshaken import data, models
 from unshaken.alarm import AlarmWarning, Reached
 from unshaken.comparison.environment import provenance
 from unshaken.comparison.evaluation import Evaluation
-from unshaken.comparison.keepsakes import keep_pictures, watch_boundary
+from unshaken.comparison.keepsakes import keep_pictures, watch_boundary, watch_masks
 from unshaken.comparison.protocol import Protocol
 from unshaken.data import Dataset, Split
 from unshaken.methods import catalog
@@ -150,6 +150,7 @@ def run(
     prepared = prepare(protocol, method, seed, settings, load)
     measure = evaluation(prepared, protocol.judge)
     boundary = watch_boundary(measure, method, prepared, pictures, out, resume)
+    watch_masks(measure, method, prepared, pictures, out, resume)
     with (
         few_threads(threads, prepared.objective.model),
         warnings.catch_warnings(record=True) as caught,

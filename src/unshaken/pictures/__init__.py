@@ -6,6 +6,8 @@ from unshaken.pictures.choices import Tried, choice, surface
 from unshaken.pictures.costs import costs
 from unshaken.pictures.curves import curves
 from unshaken.pictures.errors import errors
+from unshaken.pictures.evolution import evolution, samples
+from unshaken.pictures.histograms import histograms
 from unshaken.pictures.inline import svg
 from unshaken.pictures.panel import Panel
 from unshaken.pictures.signals import signals
@@ -20,7 +22,10 @@ __all__ = [
     "costs",
     "curves",
     "errors",
+    "evolution",
     "fields_figure",
+    "histograms",
+    "samples",
     "signals",
     "surface",
     "svg",
