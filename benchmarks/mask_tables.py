@@ -1,4 +1,4 @@
-"""The stored results on masks, their estimators and sparse networks, as Markdown tables.
+"""The stored studies (masks, estimators, sparse networks, movements) as Markdown tables.
 
 python benchmarks/mask_tables.py
 """
@@ -16,6 +16,7 @@ CASES = {
     "digits-200": "digits, 200 labels alone",
     "mnist-1000": "mnist, 1000 labels alone",
     "sinusoids": "sinusoids",
+    "mnist-100": "mnist, 100 labels",
 }
 
 
@@ -61,6 +62,41 @@ def masks(name: str) -> str:
     chosen_on = about["validation examples"]
     held = chosen_on if isinstance(chosen_on, str) else f"{chosen_on} held-out training examples"
     lines += ["", f"Chosen on {held} with {seeds['chosen with']} other seeds; {_made(where)}."]
+    return "\n".join(lines)
+
+
+def movements(name: str) -> str:
+    """One case of the movements' study."""
+    found = stored("movements")[CASES[name]]
+    about, seeds, where = found["protocol"], found["seeds"], found["environment"]
+    head = ["method", "chosen", "error %", "worst seed", "minus its control"]
+    head += ["divergence ÷ random's", "steps", "CPU s of a run"]
+    lines = [
+        f"**{CASES[name]}** ({seeds['reported']} seeds)",
+        "",
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+    ]
+    for row in found["rows"]:
+        gain = next(iter(row["gains"].values()), {})
+        cells = [
+            row["method"],
+            ", ".join(f"{k} {v:g}" for k, v in row["chosen"].items()),
+            pm(row["error_mean"], row["error_sem"]),
+            f"{max(row['errors']):.2f}",
+            _difference(row["against its control"].get("each at its best")),
+            pm(gain.get("ratio_mean"), gain.get("ratio_sem"), digits=1),
+            str(row["steps"]),
+            f"{row['steps'] * row['seconds_per_step']:.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    widths = about["network"].get("widths", "")
+    lines += [
+        "",
+        f"Network: {about['network']['name']} {'-'.join(str(n) for n in widths)}. Chosen on "
+        f"{about['validation examples']} held-out training examples with {seeds['chosen with']} "
+        f"other seeds; {_made(where)}.",
+    ]
     return "\n".join(lines)
 
 
@@ -128,13 +164,15 @@ def _made(where: Mapping[str, Any]) -> str:
 
 KINDS: Mapping[str, Callable[[str], str]] = {
     "masks": masks,
+    "movements": movements,
     "estimators": estimators,
     "sparsity": sparsity,
 }
 
 
 def main() -> None:
-    names = [("masks", name) for name, case in CASES.items() if case in stored("masks")]
+    kinds = ("masks", "movements")
+    names = [(k, name) for k in kinds for name, case in CASES.items() if case in stored(k)]
     names += [("estimators", "blocks"), ("estimators", "pixels")]
     names += [("sparsity", "digits")] if (RESULTS / "sparsity.json").exists() else []
     print("\n\n".join(KINDS[kind](name) for kind, name in names))

@@ -8,8 +8,8 @@ import torch
 from tests import networks
 from unshaken import MAT, MVAT, Regularizer, fields
 from unshaken.adversaries import Ascent, PowerIteration
-from unshaken.divergences import KL
-from unshaken.perturbations import Additive, Mask
+from unshaken.divergences import KL, CrossEntropy
+from unshaken.perturbations import Additive, Mask, Movement
 
 SHAPE = (2, 5, 7)
 
@@ -69,5 +69,19 @@ def test_masks_are_refused():
 
 
 def test_remembered_movements_take_one_step():
-    with pytest.raises(ValueError, match="steps must be 1 with remember"):
+    with pytest.raises(ValueError, match="steps must be 1 and finite False with remember"):
         MAT(fields.Affine(), radius=1.0, steps=2, remember=(8, *SHAPE))
+
+
+def test_mat_can_ascend_at_full_size_from_a_random_movement():
+    torch.manual_seed(0)
+    model, (x, y) = networks.mlp(SHAPE).double(), networks.batch(SHAPE)
+    finite = MAT(fields.Affine(), radius=1.5, finite=True)
+    plain = Regularizer(Movement(fields.Affine()), Ascent(1.5), CrossEntropy())
+    found = []
+    for term in (finite, plain):
+        torch.manual_seed(4)
+        found.append(term(model, x, y))
+    torch.testing.assert_close(*found)
+    with pytest.raises(ValueError, match="finite False with remember"):
+        MAT(fields.Affine(), radius=1.0, finite=True, remember=(8, *SHAPE))

@@ -58,6 +58,15 @@ def test_fields_of_ones_own():
     assert found["rate of the loss by pitch"] > 0 < found["rate of the loss by tempo"]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_regularizers_make_more_robust():
+    pytest.importorskip("art", reason="the extra attacks is not installed")
+    found = example("robustness").main(steps=120, examples=60)
+    assert found["baseline"].clean > 90
+    for name in ("AT", "VAT"):
+        assert found[name].accuracy[0] > found["baseline"].accuracy[0] + 10
+
+
 def test_lightning(tmp_path):
     pytest.importorskip("lightning.pytorch", reason="the extra lightning is not installed")
     found = example("lightning_trainer").main(epochs=12, folder=str(tmp_path))

@@ -182,3 +182,26 @@ class TestBoundaries:
             Boundary("m", [1], np.ones((1, 4, 4)), (0, 1, 0, 1), none, none, np.zeros(3))
         with pytest.raises(ValueError, match="at least one"):
             pictures.boundaries([])
+
+
+def test_histograms_evolution_and_samples():
+    values = np.linspace(-1, 1, 50)
+    layers = {"layer 1": {"baseline": values, "vat": values / 2}, "layer 2": {"baseline": values}}
+    drawn = pictures.svg(pictures.histograms(layers, title="Weights"), name="weights")
+    assert all(word in drawn for word in ("Weights", "layer 1", "layer 2", "baseline", "vat"))
+    log_alpha, x = np.zeros((3, 2, 1, 4, 4)), np.random.default_rng(0).normal(size=(2, 1, 4, 4))
+    drawn = pictures.svg(pictures.evolution([5, 10, 20], log_alpha, x, title="Masks"), name="masks")
+    assert all(f"step {step}" in drawn for step in (5, 10, 20))
+    # Each input, and a map and a masked input at each moment.
+    assert drawn.count("<image") == 2 * (1 + 2 * 3)
+    drawn = pictures.svg(pictures.samples([values, values], ["a", "b"], title="Samples"), name="s")
+    assert "Samples" in drawn
+
+
+def test_what_cannot_be_drawn_says_so():
+    with pytest.raises(ValueError, match="layers must hold at least one layer"):
+        pictures.histograms({}, title="")
+    with pytest.raises(ValueError, match="log_alpha must be"):
+        pictures.evolution([1], np.zeros((2, 1, 1, 4, 4)), np.zeros((1, 1, 4, 4)), title="")
+    with pytest.raises(ValueError, match="as many as names"):
+        pictures.samples([], [], title="")

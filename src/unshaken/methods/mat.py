@@ -32,6 +32,8 @@ class MAT(Regularizer):
             given); a number or a :class:`~unshaken.Ramp`.
         steps: ascent steps; those after the first take the gradient at the moved input and cost a
             forward and an input-gradient pass each.
+        finite: take the first step's gradient at a moved input, too, along a random field
+            (:class:`~unshaken.adversaries.Ascent`): one more forward pass.
         weight: factor of the term.
         border: how the image derivative ends.
         padding: what a moved input meets outside: ``"border"``, ``"zeros"``, ``"reflection"`` or
@@ -47,7 +49,8 @@ class MAT(Regularizer):
             (:class:`~unshaken.adversaries.Remembered`). Calls need ``index=``.
 
     Raises:
-        ValueError: without fields, for unknown options, or for ``remember`` with ``steps`` > 1.
+        ValueError: without fields, for unknown options, or for ``remember`` with ``steps`` > 1 or
+            ``finite``.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class MAT(Regularizer):
         *fields: Field,
         radius: float | Ramp,
         steps: int = 1,
+        finite: bool = False,
         weight: float = 1.0,
         border: str = "zero",
         padding: str = "border",
@@ -76,15 +80,16 @@ class MAT(Regularizer):
             exact=exact,
             folding=folding,
         )
-        if remember is not None and steps != 1:
+        if remember is not None and (steps != 1 or finite):
             raise ValueError(
-                f"steps must be 1 with remember, which takes its step on the way back; got {steps}"
+                "steps must be 1 and finite False with remember, which takes its step on the way "
+                f"back; got steps={steps} and finite={finite}"
             )
-        adversary: Adversary = (
-            SteepestStep(radius, steps)
-            if remember is None
-            else Remembered.of(movement, radius, remember)
-        )
+        adversary: Adversary
+        if remember is not None:
+            adversary = Remembered.of(movement, radius, remember)
+        else:
+            adversary = Ascent(radius, steps) if finite else SteepestStep(radius, steps)
         super().__init__(
             movement,
             adversary,
