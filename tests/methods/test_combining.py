@@ -57,12 +57,12 @@ def test_the_control_is_as_large():
 @pytest.mark.parametrize(
     ("size", "labels", "unlabeled", "some", "none"),
     [
-        ((8, 8), 100, True, {"few-labels", "few-labels-random"}, {"at-l2", "mat-elastic"}),
+        ((8, 8), 100, True, {"few-labels", "few-labels-random"}, {"at-l2", "mat"}),
         ((), 100, True, {"few-labels-vat"}, {"few-labels"}),
-        ((8, 8), 100, False, {"mat-elastic", "random-elastic-labels"}, {"few-labels"}),
-        ((8, 8), None, True, {"mat-elastic", "vmt-all"}, {"few-labels-vat"}),
-        ((8, 8), 900, True, {"mat-elastic"}, {"few-labels-vat"}),
-        ((100,), None, False, {"vmt-shift", "vat-vmt"}, {"mat-elastic"}),
+        ((8, 8), 100, False, {"mat", "random-movement-labels"}, {"few-labels"}),
+        ((8, 8), None, True, {"mat", "vmt-all"}, {"few-labels-vat"}),
+        ((8, 8), 900, True, {"mat"}, {"few-labels-vat"}),
+        ((100,), None, False, {"vmt-shift", "vat-vmt"}, {"mat"}),
         ((), None, False, {"vat", "at-l2"}, {"vmt-shift"}),
     ],
 )

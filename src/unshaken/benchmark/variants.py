@@ -102,6 +102,8 @@ VARIANTS = (
     Variant("mat-elastic", 6, Steepest),
     Variant("mvat-elastic", 8),
     Variant("random-elastic", 6, RandomControl),
+    Variant("random-elastic-labels", 6),
+    Variant("random-movement-labels", 6),
     # Beyond the catalog: give terms=, and axes= where inputs must have some.
     Variant("vmt-affine", 6, DoubleBackward, lambda _: [VMT(Affine())], axes=1),
     Variant("vmt-shift every=3", 4, None, lambda _: [VMT(Shift(), every=3)], axes=1, period=3),

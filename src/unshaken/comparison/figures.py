@@ -25,6 +25,7 @@ _CONTROLS = (
     "relative-random",
     "random-elastic",
     "random-elastic-labels",
+    "random-movement-labels",
     "few-labels-random",
     "dropout",
 )

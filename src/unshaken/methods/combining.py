@@ -102,5 +102,5 @@ def suggested(
     if len(size) == 1:
         return [*chosen, "vmt-shift", "vat-vmt"]
     if size:
-        return [*chosen, "vmt-all", "random-elastic-labels", "mat-elastic"]
+        return [*chosen, "vmt-all", "random-movement-labels", "mat"]
     return chosen

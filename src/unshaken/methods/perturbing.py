@@ -259,6 +259,21 @@ ROWS: Mapping[str, Method] = {
         axes=1,
         ranges=_PIXELS,
     ),
+    "random-movement-labels": Method(
+        "random affine movement, with labels (control)",
+        lambda shape, s: [
+            Random(
+                Movement(Affine()),
+                s["radius"],
+                CrossEntropy(),
+                s["weight"],
+                name="random-movement-labels",
+            )
+        ],
+        {"radius": 0.5, "weight": 1.0},
+        axes=1,
+        ranges=_PIXELS,
+    ),
     "random-elastic-labels": Method(
         "random affine and elastic movement, with labels (control)",
         lambda shape, s: [

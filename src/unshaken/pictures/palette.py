@@ -59,6 +59,7 @@ _FAMILIES: Mapping[str, tuple[str, str, tuple[str, ...]]] = MappingProxyType(
                 "relative-random",
                 "random-elastic",
                 "random-elastic-labels",
+                "random-movement-labels",
                 "few-labels-random",
             ),
         ),
