@@ -146,6 +146,29 @@ def growth(name: str) -> str:
     return "\n".join(shown)
 
 
+def stacks(data: str) -> str:
+    """What training several seeds as one saves."""
+    found = stored("stacked_seeds.json")
+    rows = [row for row in found["steps"] if row["data"] == data]
+    lines = [
+        "| network | method | seeds | one by one (ms) | stacked (ms) | ratio |",
+        "|---" * 6 + "|",
+    ]
+    for row in rows:
+        widths = "-".join(map(str, row["network"].get("widths", [row["network"]["name"]])))
+        cells = [widths, row["method"], str(row["seeds"])]
+        cells += [f"{row[f'{kind} (ms)']:.1f}" for kind in ("one by one", "stacked")]
+        cells.append(f"{row['ratio']:.2f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    where = found["environment"]
+    lines += [
+        "",
+        f"CPU time of a step of all seeds; {where['processor']}, {where['threads']} thread, torch "
+        f"{where['torch']}, commit {where['commit']}.",
+    ]
+    return "\n".join(lines)
+
+
 def tables(part: str) -> str:
     """Fits of the scikit-learn estimator and of others, by data set."""
     lines = (RESULTS / "tables.jsonl").read_text("utf-8").splitlines()
@@ -203,7 +226,7 @@ def filled(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         kinds = {"results": table, "costs": costs, "remembered": remembered}
-        kinds |= {"tables": tables, "growth": growth}
+        kinds |= {"tables": tables, "growth": growth, "stacks": stacks}
         make = {**kinds, **KINDS}[match[2]]
         shown = "\n\n".join(make(name) for name in match[3].split())
         return f"{match[1]}\n{shown}\n\n{match[4]}"
