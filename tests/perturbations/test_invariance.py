@@ -10,6 +10,8 @@ from unshaken.perturbations import Movement
 
 FAMILIES = [fields.Shift(), fields.Scale(), fields.Affine(), fields.Elastic(2)]
 sizes = st.lists(st.integers(2, 6), min_size=1, max_size=3).map(tuple)
+# On three positions all slopes may be of the size of rounding, whose direction is any.
+wide = st.lists(st.integers(4, 6), min_size=1, max_size=3).map(tuple)
 families = st.sampled_from(FAMILIES)
 seeds = st.integers(0, 10_000)
 
@@ -62,7 +64,7 @@ def test_the_rate_is_homogeneous_and_blind_to_constants(size, family, seed, scal
     close(same, field)
 
 
-@given(size=sizes, family=families, seed=seeds)
+@given(size=wide, family=families, seed=seeds)
 def test_a_mirror_image_has_the_mirrored_field(size, family, seed):
     """Along every axis; these families are symmetric about the center."""
     x, g = images(size, seed)
