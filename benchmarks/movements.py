@@ -24,47 +24,58 @@ import torch
 from study import Case, Entry, conduct
 
 RESULTS = Path(__file__).parent / "results"
-FEW: Mapping[str, Mapping[str, float]] = {"entropy": {"weight": 0.3}, "balance": {"weight": 1.0}}
-SURE: Mapping[str, Mapping[str, float]] = {**FEW, "entropy": {"weight": 1.0}}
+BALANCE: Mapping[str, Mapping[str, float]] = {"balance": {"weight": 1.0}}
+FORCES = ((2.0, 0.1), (1.0, 0.3))
+"""Weights of the movement (or noise) and of entropy minimization that were compared."""
 
 
-def few_labels(pixels: Sequence[float], radii: Sequence[float], longer: int) -> dict[str, Entry]:
+def few_labels(
+    pixels: Sequence[float],
+    radii: Sequence[float],
+    longer: int,
+    forces: Sequence[tuple[float, float]] = FORCES[:1],
+) -> dict[str, Entry]:
     """What is compared where most examples have no label.
 
     Args:
         pixels: sizes of movements.
         radii: sizes of additive perturbations.
         longer: steps of the control at equal cost.
+        forces: of each method's term and of entropy minimization; the first in full.
     """
 
     def entry(
-        method: str,
-        values: Sequence[float],
-        control: str = "",
-        others: Mapping[str, Mapping[str, float]] = FEW,
+        method: str, values: Sequence[float], force: tuple[float, float], control: str = ""
     ) -> Entry:
+        others = {"entropy": {"weight": force[1]}, **BALANCE}
         joined = "+".join([method, *others])
-        return Entry(joined, "radius", values, control=control, others=others)
+        return Entry(joined, "radius", values, {"weight": force[0]}, control, others)
 
     random, worst = "random movement", "worst movement"
     found = {
+        "baseline": Entry("baseline"),
         "entropy and balance alone": Entry("entropy+balance"),
-        "VAT": entry("vat", radii),
-        random: entry("random-elastic", pixels),
-        worst: entry("mvat-elastic", pixels, random),
     }
+    for force in forces:
+        note = "" if force == forces[0] else f", weights {force[0]:g} and {force[1]:g}"
+        found[f"VAT{note}"] = entry("vat", radii, force)
+        found[random + note] = entry("random-elastic", pixels, force)
+        found[worst + note] = entry("mvat-elastic", pixels, force, random + note)
     at_cost = replace(found[random], training={"steps": longer}, as_in=random)
     found[f"{random}, equal cost"] = at_cost
     found[f"{worst} against that"] = replace(
         found[worst], as_in=worst, control=f"{random}, equal cost"
     )
-    found["VAT, entropy 1"] = entry("vat", radii, others=SURE)
-    return {"baseline": Entry("baseline"), **found}
+    return found
 
 
 def only(entries: Mapping[str, Entry], *names: str) -> dict[str, Entry]:
-    """Those of them; the rest takes too long here."""
-    return {name: entries[name] for name in names}
+    """Those of them, without controls that are not; the rest takes too long here."""
+    chosen = {name: entries[name] for name in names}
+    return {
+        name: each if each.control in names else replace(each, control="")
+        for name, each in chosen.items()
+    }
 
 
 def labels_alone(pixels: Sequence[float], radii: Sequence[float]) -> dict[str, Entry]:
@@ -89,7 +100,7 @@ MNIST = {"optimizer": "adam", "lr": 0.002, "schedule": "linear:0.5", "batch_size
 CASES = {
     "digits, 100 labels": Case(
         "digits",
-        few_labels((0.6, 1.0, 1.5), (0.6, 1.0, 1.5), 2250),
+        few_labels((0.6, 0.8, 1.0), (0.6, 1.0, 1.5), 2250, FORCES),
         {"labels": 100},
         {"steps": 1500},
         297,
@@ -98,11 +109,11 @@ CASES = {
     ),
     "mnist, 100 labels": Case(
         "mnist",
-        only(few_labels((1.5, 2.5), (1.5,), 7500), "random movement", "worst movement"),
+        only(few_labels((1.5, 2.0), (1.5,), 6000), "worst movement", "random movement"),
         {"labels": 100, "network": {"name": "mlp", "widths": [500, 300, 150]}},
         # The mean of the last weights, with batch norm's statistics of all inputs: those of the
         # labeled hundred alone suit the rest badly.
-        {**MNIST, "steps": 5000, "unlabeled_batch_size": 250, "swa": "0.97:10"},
+        {**MNIST, "steps": 4000, "unlabeled_batch_size": 250, "swa": "0.97:10"},
         5000,
         2,
         5,

@@ -15,7 +15,7 @@ import torch
 
 from tests.commands import mistake, summary, unshaken
 from tests.comparison.test_workers import MOONS, numbers, tasks
-from unshaken.comparison import cluster, sameness
+from unshaken.comparison import cluster, recipe, sameness
 from unshaken.comparison.protocol import named
 from unshaken.comparison.sameness import difference, footing
 from unshaken.comparison.single import Loader
@@ -80,6 +80,21 @@ def test_the_command_gives_what_processes_give(scheduler, tmp_path):
         assert pair[0]["fingerprint"] == pair[1]["fingerprint"]
     rows = [summary(tmp_path / part)["rows"] for part in ("cluster", "here")]
     assert [r["errors"] for r in rows[0]] == [r["errors"] for r in rows[1]]
+
+
+def test_a_figure_is_drawn_from_runs_on_a_cluster(scheduler, tmp_path, monkeypatch):
+    at = recipe.Part.at
+
+    def short(part, scale):
+        found = at(part, scale)
+        return replace(found, training={**found.training, "steps": 10, "evaluate_every": 5})
+
+    monkeypatch.setattr(recipe.Part, "at", short)
+    words = ["reproduce", "xvat-figure-4", "--seeds", "2", "--quiet", "--out", tmp_path]
+    assert unshaken(*words, "--engine", engine(scheduler)).code == 0
+    folder = tmp_path / "xvat-figure-4-quick"
+    assert (folder / "report.html").read_text().count("<figure") == 1
+    assert all(len(row["values"]) == 2 for row in summary(folder)["rows"])
 
 
 def test_mistakes(monkeypatch):
