@@ -104,6 +104,49 @@ def test_taken_gradients_are_those_of_the_plain_sum(name):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loop_of_ones_own_draws_anew_in_every_step(name):
+    x, y, u = data()
+    own, network = terms(name, model())
+    objective = Objective(network, *own, alarm=False).double()
+    torch.manual_seed(7)
+    objective(x, y, unlabeled=u)
+    first = dict(objective.report)
+    objective(x, y, unlabeled=u)
+    # The cost of learned rates looks at no input; co-training searches from the same gradient.
+    same = {"concrete-dropout", "co-training"}
+    assert name in same or all(
+        first[term.name] != objective.report[term.name] for term in objective.regularizers
+    )
+
+
+def test_the_mask_of_adversarial_dropout_is_that_of_one_pass_with_dropout_elsewhere():
+    """The worst mask differs in as many entries as may flip, and dropout below is the same."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Linear(SIZE, 9), nn.Dropout(0.5), nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, CLASSES)
+    ).double()
+    seen = []
+    network[4].register_forward_hook(lambda module, given, out: seen.append(given[0].detach()))
+    VAdD(rate=0.5, flips=0.25)(network, data()[2])
+    first, last = seen[0] != 0, seen[-1] != 0
+    assert (first != last).any()
+    assert int((first != last).sum(1).max()) <= 2
+    both = first & last
+    assert torch.equal(seen[0][both], seen[-1][both])
+
+
+def test_adversarial_dropout_by_kl():
+    network, u = model(), data()[2]
+    torch.manual_seed(7)
+    outputs = []
+    network[-1].register_forward_hook(lambda module, given, out: outputs.append(out))
+    value = VAdD(flips=0.3, divergence="kl")(network, u)
+    p, q = outputs[0].log_softmax(1), outputs[-1].log_softmax(1)
+    torch.testing.assert_close(value, F.kl_div(q, p, log_target=True, reduction="batchmean"))
+    assert value > 0
+
+
 def test_players_of_feature_matching_get_their_own_gradients():
     network, _, u = model(), *data()[1:]
     term = FeatureMatching(making())
@@ -396,6 +439,7 @@ def test_copies_of_an_objective_keep_their_parts_together(name):
     ("make", "error", "sentence"),
     [
         (lambda: VAdD(rate=1.0), ValueError, r"rate must be in \[0, 1\)"),
+        (lambda: VAdD(divergence="js"), ValueError, "divergence must be one of"),
         (lambda: VAdD(flips=2.0), ValueError, "flips must be"),
         (lambda: CoTraining(3), TypeError, "other must be a torch.nn.Module"),
         (lambda: FeatureMatching("g"), TypeError, "generator must be a torch.nn.Module"),

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from unshaken.training import Interrupted, TrainingConfig, train
+from unshaken import Objective
+from unshaken.training import Interrupted, TrainingConfig, load_model_weights, train
 from unshaken.training.averages import Average, Snapshots
 from unshaken.training.feed import Feed
 
@@ -74,6 +75,27 @@ def test_a_run_exports_the_mean_of_its_snapshots_also_when_resumed(tmp_path):
         go(tmp_path / "parts", stop=15)
     go(tmp_path / "parts", resume=True)
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_a_checkpoint_holds_weights_that_can_be_used_at_any_step(tmp_path):
+    """Before the first snapshot those of the run, then the mean with statistics of its own."""
+    dataset, split = noise()
+    given = config(
+        swa="0.5:2", schedule="cyclic:0.5:5", evaluate_every=0, checkpoint_every=3, keep=9
+    )
+    torch.manual_seed(3)
+    network = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    train(Objective(network), dataset, split, given, device="cpu", out=tmp_path)
+    taken = sorted((tmp_path / "checkpoints").glob("*.pt"))
+    assert len(taken) > 5
+    for path in taken:
+        found = load_model_weights(path)
+        for name in ("0.weight", "1.running_mean", "1.running_var"):
+            assert not torch.equal(found[name], fresh[name]), (path.name, name)
+    exported = load_model_weights(tmp_path)
+    for name, value in load_model_weights(taken[-1]).items():
+        assert torch.equal(value, exported[name])
 
 
 def test_its_statistics_are_those_of_the_larger_streams_inputs():

@@ -76,7 +76,7 @@ def prepare(
     dataset = (load or Loader())(protocol, seed)
     chosen = protocol.split(dataset, seed)
     used = catalog.settings_for(method, {**protocol.methods, **settings})
-    shape = shape_of(dataset)
+    shape = replace(shape_of(dataset), labeled=len(chosen.labeled))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_network(protocol, used, dataset)

@@ -182,7 +182,12 @@ ROWS: Mapping[str, Method] = {
     "concrete-dropout": Method(
         "dropout in the network at rates that are learned",
         lambda shape, s: [
-            ConcreteDropout(shape.examples, s["weight"], s["length_scale"], name="concrete-dropout")
+            ConcreteDropout(
+                shape.labeled or shape.examples,
+                s["weight"],
+                s["length_scale"],
+                name="concrete-dropout",
+            )
         ],
         {"weight": 1.0, "rate": 0.1, "length_scale": 0.01},
         ranges={

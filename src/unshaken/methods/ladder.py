@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from unshaken import checks, draws
 from unshaken.adversaries.base import Penalty
 from unshaken.divergences import CrossEntropy
+from unshaken.methods.layers import own_pass
 from unshaken.passes import CleanPass, Model
 from unshaken.regularizer import Found, Term
 
@@ -99,7 +100,7 @@ class Ladder(Term):
         with layers_seen(clean.eager, 0.0) as plain:
             outputs = clean.again(clean.x, eager=True)
         with layers_seen(clean.eager, self.noise) as noisy:
-            given = clean.again(clean.x, eager=True)
+            given = own_pass(clean).again(clean.x, eager=True)
         signal = outputs.view_as(outputs)
         if len(plain) != len(self.costs):
             raise ValueError("model must be the one that the ladder was made for")
@@ -141,7 +142,7 @@ class NoisyLabels(Term):
         if moves:
             clean = clean.with_policy("update")  # no other pass moves the running statistics
         with layers_seen(clean.eager, self.noise):
-            outputs = clean.again(clean.x, eager=True)
+            outputs = own_pass(clean).again(clean.x, eager=True)
         divergence = CrossEntropy()
         return Penalty(divergence(outputs, divergence.target(outputs, clean.y)), None, outputs)
 

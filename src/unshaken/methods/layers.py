@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 
 from torch import Tensor, nn
 
-from unshaken.passes import Model
+from unshaken.passes import CleanPass, Model
 
 Change = Callable[[Tensor], Tensor]
 
@@ -32,6 +33,18 @@ def layer_of(model: Model, name: str) -> nn.Module:
     if not linear:
         raise ValueError("layer must be named where the model has no torch.nn.Linear")
     return linear[-1]
+
+
+def own_pass(clean: CleanPass) -> CleanPass:
+    """The same batch, whose next pass draws numbers of its own; later ones draw those again.
+
+    For noise that is drawn inside the network: the passes of the clean pass itself repeat its
+    draws and then go on where the caller was, so noise drawn in them would never change.
+    """
+    other = copy(clean)
+    other.forget()
+    other.state = None
+    return other
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class Shape:
         examples: number of all training inputs.
         classes: number of classes; 0 where nothing is to be trained.
         network: the network, for methods that look at its layers or copy it.
+        labeled: number of examples that the supervised loss is a mean over; 0 for all.
     """
 
     channels: int
@@ -47,6 +48,7 @@ class Shape:
     examples: int
     classes: int = 0
     network: nn.Module | None = field(default=None, compare=False, repr=False)
+    labeled: int = 0
 
     @property
     def inputs(self) -> tuple[int, ...]:

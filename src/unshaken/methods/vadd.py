@@ -7,10 +7,13 @@ from torch import Tensor
 
 from unshaken import checks, draws
 from unshaken.adversaries.base import Penalty
+from unshaken.divergences import example_mean
 from unshaken.methods.consistency import probabilities, squared_distance
-from unshaken.methods.layers import changed_input, layer_of
+from unshaken.methods.layers import changed_input, layer_of, own_pass
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Found, Term
+
+DIVERGENCES = ("squared", "kl")
 
 
 class VAdD(Term):
@@ -29,6 +32,7 @@ class VAdD(Term):
         flips: δ, the share of entries in which the worst mask may differ.
         weight: factor of the term.
         layer: name of the layer whose input is masked; the last linear layer unless given.
+        divergence: ``"squared"`` as above, or ``"kl"``: ``Σ_c p_c log(p_c/q_c)``, p under ε.
         batch_norm, name, every, ramp: see :class:`unshaken.regularizer.Term`.
 
     Raises:
@@ -44,6 +48,7 @@ class VAdD(Term):
         weight: float = 1.0,
         layer: str = "",
         *,
+        divergence: str = "squared",
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
@@ -55,34 +60,51 @@ class VAdD(Term):
             raise ValueError("rate must be in [0, 1), got 1")
         self.flips = checks.number(flips, "flips", low=0.0, high=1.0)
         self.layer = layer
+        self.divergence = checks.choice(divergence, "divergence", DIVERGENCES)
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
         layer = layer_of(clean.eager, self.layer)
-        kept: list[Tensor] = []
+        clean, kept = own_pass(clean), list[Tensor]()
 
         def drop(h: Tensor) -> Tensor:
-            if not kept:
-                noise = draws.uniform(tuple(h.shape), torch.float32, h.device)
-                kept.append((noise >= self.rate).to(h.dtype))
-            return h * (kept[0] / (1 - self.rate))
+            # Drawn in every pass, so that dropout elsewhere draws the same in all of them.
+            noise = draws.uniform(tuple(h.shape), torch.float32, h.device)
+            kept.append((noise >= self.rate).to(h.dtype))
+            return h * (kept[-1] / (1 - self.rate))
 
         with changed_input(layer, drop):
             signal = clean.again(clean.x, eager=True)
-        p = probabilities(signal)
-        worst = self._flipped(kept[0], self._slope(clean, kept[0], p.detach()))
-        with changed_input(layer, lambda h: h * (worst / (1 - self.rate))):
-            q = probabilities(clean.again(clean.x, eager=True))
-        return Penalty(squared_distance(p, q), worst, signal)
+        worst = self._flipped(kept[0], self._slope(clean, kept[0], signal.detach()))
+
+        def drop_worst(h: Tensor) -> Tensor:
+            drop(h)
+            return h * (worst / (1 - self.rate))
+
+        with changed_input(layer, drop_worst):
+            other = clean.again(clean.x, eager=True)
+        return Penalty(self._apart(signal, other), worst, signal)
 
     def _slope(self, clean: CleanPass, mask: Tensor, target: Tensor) -> Tensor:
-        """The gradient of the squared distance to ``target`` in the mask, at ones."""
+        """The gradient of the distance from the outputs ``target`` in the mask, at ones."""
         leaf = torch.ones_like(mask).requires_grad_()
         layer = layer_of(clean.eager, self.layer)
-        with torch.enable_grad(), changed_input(layer, lambda h: h.detach() * leaf):
-            q = probabilities(clean.again(clean.x.detach(), eager=True))
-            total = squared_distance(q, target).sum()
+
+        def scale(h: Tensor) -> Tensor:
+            draws.uniform(tuple(h.shape), torch.float32, h.device)
+            return h.detach() * leaf
+
+        with torch.enable_grad(), changed_input(layer, scale):
+            total = self._apart(target, clean.again(clean.x.detach(), eager=True)).sum()
         (slope,) = torch.autograd.grad(total, leaf)
         return slope
+
+    def _apart(self, one: Tensor, other: Tensor) -> Tensor:
+        """The distance of two outputs: ``(N,)``."""
+        p, q = probabilities(one), probabilities(other)
+        if self.divergence == "squared":
+            return squared_distance(p, q)
+        log_p, log_q = (h.log_softmax(1, dtype=p.dtype) for h in (one, other))
+        return example_mean((p * (log_p - log_q)).sum(1))
 
     def _flipped(self, mask: Tensor, slope: Tensor) -> Tensor:
         """The mask with the flips that gain most."""

@@ -105,6 +105,8 @@ class Run:
         self._lr = 0.0
         self._kept: Path | None = None
         self.step = 0
+        self._settled = 0
+        """The step at which the average was last made ready to be evaluated."""
         self.history: list[dict[str, float]] = []
         self.clock = StepClock(runtime.device)
         self._state = RunState(
@@ -202,9 +204,7 @@ class Run:
     def _evaluate(self, around: Surroundings) -> signal.Signals | None:
         """Append to the history; returns the signal that cut it short, if one did."""
         measured: Mapping[str, float] | None = {}
-        if self._average is not None:
-            with evaluation_mode(self.model, self._runtime.device):
-                self._average.settle(self._feed.some_inputs())
+        self._settle_average()
         if self._runtime.rank == 0 and around.evaluate is not None:
             try:
                 with around.watch.evaluating(), evaluation_mode(self.model, self._runtime.device):
@@ -233,8 +233,15 @@ class Run:
             around.progress.evaluated(self.step, metrics)
         return None
 
+    def _settle_average(self) -> None:
+        if self._average is not None and self._settled != self.step:
+            with evaluation_mode(self.model, self._runtime.device):
+                self._average.settle(self._feed.some_inputs())
+            self._settled = self.step
+
     def _save(self, around: Surroundings) -> None:
         begin = time.monotonic()
+        self._settle_average()
         name = first_not_finite(self._objective)
         if name is not None:
             raise NonFiniteError(

@@ -120,6 +120,8 @@ def _is_entry(item: tuple[Any, Any]) -> bool:
 
 def _of_model(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
     averaged = content.get("average")
+    if averaged is not None and not int(averaged.get("n_averaged", 1)):
+        averaged = None  # nothing is in the average yet
     state = content.get("objective") if averaged is None else averaged
     prefix = "model." if averaged is None else "module."
     if not isinstance(state, dict):
