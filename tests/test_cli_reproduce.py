@@ -35,6 +35,7 @@ def test_every_recipe_can_be_read_and_run(name):
                 assert settings_for(method, {method: {setting: value}})
         assert len(part.points("quick")) <= len(part.points("full"))
         assert part.at("quick").config(0).steps < part.at("full").config(0).steps
+        assert part.at("reduced").config(0).steps <= part.at("full").config(0).steps
 
 
 def test_the_list():
@@ -77,6 +78,18 @@ def test_a_table_with_a_part_whose_data_are_missing(monkeypatch, tmp_path):
     assert rows["mnist", "vat"]["values"] == []
     assert "Quick scale, which tells nothing" in said.out
     assert (folder / "synthetic/report.html").exists()
+
+
+@pytest.mark.usefixtures("_short")
+def test_one_part_at_the_reduced_scale(tmp_path):
+    words = ["--scale", "reduced", "--parts", "synthetic", "--jobs", "1", "--quiet"]
+    said = unshaken("reproduce", "vmt-table-2", *words, "--out", tmp_path)
+    assert said.code == 0, said.err
+    found = summary(tmp_path / "vmt-table-2-reduced")
+    assert {row["part"] for row in found["rows"]} == {"synthetic"}
+    assert {row["seeds"] for row in found["rows"]} == {3}
+    assert found["steps"] == {"synthetic": 10}
+    assert found["departures"][-1] == "Reduced scale: synthetic 10 of 5000 steps."
 
 
 @pytest.mark.usefixtures("_short")
@@ -127,8 +140,14 @@ def test_every_other_figure(monkeypatch, tmp_path):
 
 def test_mistakes(tmp_path):
     assert "did you mean 'vmt-table-2'?" in mistake("reproduce", "vmt-table-22")
-    assert "--scale must be one of full, quick" in mistake(
+    assert "--scale must be one of full, reduced, quick" in mistake(
         "reproduce", "vmt-table-2", "--scale", "huge", "--out", tmp_path
+    )
+    assert "parts must be among synthetic, mnist; got 'svhn'" in mistake(
+        "reproduce", "vmt-table-2", "--parts", "svhn", "--out", tmp_path
+    )
+    assert "scale must be full or quick for cifar10 of vmt-table-3" in mistake(
+        "reproduce", "vmt-table-3", "--scale", "reduced", "--out", tmp_path
     )
     assert "--name must say which" in mistake("reproduce")
     assert not list(tmp_path.iterdir())

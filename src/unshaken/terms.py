@@ -32,14 +32,22 @@ class EntropyMinimization(Term):
 
     Args:
         weight: factor of the term, ≥ 0.
+        batch_norm, name, every, ramp: see :class:`unshaken.regularizer.Term`. With a ramp the
+            network is not made sure before the labels have told it of what.
     """
 
     needs = "logits"
 
     def __init__(
-        self, weight: float = 1.0, *, batch_norm: str = "batch", name: str = "", every: int = 1
+        self,
+        weight: float = 1.0,
+        *,
+        batch_norm: str = "batch",
+        name: str = "",
+        every: int = 1,
+        ramp: int = 0,
     ) -> None:
-        super().__init__(weight, batch_norm, name or "entropy", every)
+        super().__init__(weight, batch_norm, name or "entropy", every, ramp)
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
         signal, log_p = _log_probabilities(clean)

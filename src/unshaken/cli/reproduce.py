@@ -19,6 +19,7 @@ def reproduce(
     list: bool = False,
     scale: str = "quick",
     seeds: list[int] | None = None,
+    parts: list[str] | None = None,
     out: str = "reproduction",
     data_folder: str | None = None,
     download: bool = False,
@@ -35,8 +36,11 @@ def reproduce(
     Args:
         name: the table or figure, as vmt-table-2; the first word after reproduce may be it
         list: print every table and figure
-        scale: quick (minutes, to see that it runs) or full (the published budget)
-        seeds: how many, or which (0,3,7); unless given as many as the paper, 2 at the quick scale
+        scale: quick (minutes, to see that it runs), reduced (hours on a CPU) or full (the published
+            budget)
+        seeds: how many, or which (0,3,7); unless given as many as the paper, 2 at the quick scale, 3
+            at the reduced one
+        parts: data sets of the table, as mnist; all that the scale has unless given
         out: folder in which each table and figure has its own
         data_folder: where the published data are; else the environment variable UNSHAKEN_DATA
         download: fetch published data that are missing
@@ -62,6 +66,7 @@ def reproduce(
     if jobs is not None:
         checks.integer(jobs, "jobs")
     found = recipes.recipe(name)
+    found.parts_at(scale, parts or ())
 
     from unshaken.comparison.folder import require_folder
     from unshaken.comparison.live import Live
@@ -72,18 +77,18 @@ def reproduce(
         os.environ["UNSHAKEN_DATA"] = data_folder
     folder = Path(out) / f"{name}-{scale}"
     require_folder(folder)
-    count = recipes.QUICK_SEEDS if scale == "quick" else found.seeds
     with Live(quiet=quiet) as live:
         summary = run(
             found,
             scale,
-            seeds or [*range(count)],
+            seeds or [*range(found.runs_at(scale))],
             folder,
             jobs=side_by_side(jobs, threads),
             threads=threads,
             engine=engine,
             finished=live.finished,
             download=download,
+            parts=parts or (),
         )
     if json:
         print_json(summary)

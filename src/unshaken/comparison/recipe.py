@@ -13,8 +13,11 @@ import yaml
 
 from unshaken.comparison.protocol import Protocol, from_mapping
 
-SCALES = ("full", "quick")
-QUICK_SEEDS = 2
+SCALES = ("full", "reduced", "quick")
+"""The published budget; the largest that one CPU core can do; one to see that it runs."""
+
+SEEDS: Mapping[str, int] = {"reduced": 3, "quick": 2}
+"""Runs of each method at most, where the scale is not the full one."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Part:
         published: the paper's number of each method; None where it prints none.
         missing: the paper's numbers of methods that are not here and therefore not run.
         quick: what replaces it at the quick scale: ``training`` fields, ``methods``, ``grid``.
+        reduced: the same for the reduced scale; None where that leaves the part out.
         grid: values of settings by ``method.setting``: every method is run at each point.
     """
 
@@ -35,11 +39,17 @@ class Part:
     published: Mapping[str, float | None]
     missing: Mapping[str, float] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
+    reduced: Mapping[str, Any] | None = None
     grid: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def changes(self, scale: str) -> Mapping[str, Any]:
+        """What differs from the published budget at a scale."""
+        return {"full": {}, "reduced": self.reduced or {}, "quick": self.quick}[scale]
 
     def grid_at(self, scale: str) -> Mapping[str, Sequence[float]]:
         """The grid at a scale."""
-        return self.quick.get("grid", self.grid) if scale == "quick" else self.grid
+        found: Mapping[str, Sequence[float]] = self.changes(scale).get("grid", self.grid)
+        return found
 
     def points(self, scale: str) -> list[dict[str, float]]:
         """Every point of the grid; none where there is no grid."""
@@ -49,16 +59,14 @@ class Part:
 
     def methods(self, scale: str) -> list[str]:
         """What is run, the baseline always among it."""
-        chosen = list(self.published)
-        if scale == "quick":
-            chosen = list(self.quick.get("methods", chosen))
+        chosen = list(self.changes(scale).get("methods", self.published))
         return chosen if "baseline" in chosen else ["baseline", *chosen]
 
     def at(self, scale: str) -> Protocol:
         """The protocol at a scale."""
         if scale == "full":
             return self.protocol
-        training = {**self.protocol.training, **self.quick.get("training", {})}
+        training = {**self.protocol.training, **self.changes(scale).get("training", {})}
         return self.protocol.with_changes(training=training)
 
 
@@ -86,6 +94,29 @@ class Recipe:
     parts: tuple[Part, ...] = ()
     draws: str = ""
     departures: tuple[str, ...] = ()
+
+    def parts_at(self, scale: str, names: Sequence[str] = ()) -> tuple[Part, ...]:
+        """The parts that a scale has, of the named ones; of all where none is named.
+
+        Raises:
+            ValueError: a part is unknown, or the scale has none of them.
+        """
+        known = [part.name for part in self.parts]
+        for name in names:
+            if name not in known:
+                raise ValueError(f"parts must be among {', '.join(known)}; got {name!r}")
+        chosen = [part for part in self.parts if not names or part.name in names]
+        found = [part for part in chosen if scale != "reduced" or part.reduced is not None]
+        if chosen and not found:
+            raise ValueError(
+                f"scale must be full or quick for {', '.join(p.name for p in chosen)} of "
+                f"{self.name}: nothing smaller than full says anything of the published numbers"
+            )
+        return tuple(found)
+
+    def runs_at(self, scale: str) -> int:
+        """Runs of each method at a scale."""
+        return min(self.seeds, SEEDS.get(scale, self.seeds))
 
 
 def names() -> list[str]:
@@ -134,6 +165,7 @@ def _part(name: str, values: Mapping[str, Any]) -> Part:
         values["published"],
         values.get("missing", {}),
         {**quick, "methods": kept} if kept else quick,
+        values.get("reduced"),
         values.get("grid", {}),
     )
 

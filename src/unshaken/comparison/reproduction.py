@@ -33,6 +33,7 @@ def reproduce(
     engine: str = "processes",
     finished: Report | None = None,
     download: bool = False,
+    parts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Run every part as a comparison in ``out/PART``; write ``summary.json``, ``report.html``.
 
@@ -45,12 +46,13 @@ def reproduce(
         out: the folder.
         jobs, threads, engine, finished: as those of :func:`~unshaken.comparison.compare.compare`.
         download: whether to fetch published data that are missing.
+        parts: names of the parts to run; all that the scale has unless given.
 
     Returns:
         What ``summary.json`` holds: ``rows``, ``unavailable``, ``lost``, ``departures``, ...
 
     Raises:
-        ValueError: the folder cannot be written.
+        ValueError: the folder cannot be written, or the scale has no such part.
         Stopped: a signal came.
     """
     rows: list[dict[str, Any]] = []
@@ -59,7 +61,8 @@ def reproduce(
     failures: list[str] = []
     done: list[Part] = []
     kept: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for part in recipe.parts:
+    chosen = recipe.parts_at(scale, parts)
+    for part in chosen:
         # Where settings are gone through, every point is a comparison of its own.
         points = part.points(scale) or [{}]
         for at in points:
@@ -108,8 +111,9 @@ def reproduce(
         "paper": recipe.paper,
         "measure": recipe.measure,
         "scale": scale,
+        "steps": {part.name: part.at(scale).training["steps"] for part in chosen},
         "rows": rows,
-        "departures": [*recipe.departures, *_quick(recipe, scale)],
+        "departures": [*recipe.departures, *_smaller(recipe, chosen, scale)],
         "unavailable": unavailable,
         "lost": lost,
         "failures": failures,
@@ -143,14 +147,19 @@ def _settings(at: Mapping[str, float]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _quick(recipe: Recipe, scale: str) -> list[str]:
-    if scale == "full" or not recipe.parts:
+def _smaller(recipe: Recipe, chosen: Sequence[Part], scale: str) -> list[str]:
+    """How the scale departs from the published budget."""
+    if scale == "full" or not chosen:
         return []
     steps = ", ".join(
         f"{p.name} {p.at(scale).training['steps']} of {p.protocol.training['steps']} steps"
-        for p in recipe.parts
+        for p in chosen
     )
-    return [f"Quick scale, which tells nothing of the paper's numbers: {steps}."]
+    if scale == "quick":
+        return [f"Quick scale, which tells nothing of the paper's numbers: {steps}."]
+    left = [part.name for part in recipe.parts if part.reduced is None]
+    without = f" Left out at this scale: {', '.join(left)}." if left else ""
+    return [f"Reduced scale: {steps}.{without}"]
 
 
 def _row(
