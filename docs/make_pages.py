@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +25,6 @@ from unshaken.data import load, split
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
-STORED = {("VMT", "synthetic"): "sinusoids", ("xVAT", "moons"): "moons"}
-"""Stored comparisons of a paper's part; their budget must be the part's."""
 
 
 def papers() -> str:
@@ -35,29 +34,60 @@ def papers() -> str:
         recipe = recipes.recipe(name)
         numbers = [n for p in recipe.parts for n in p.published.values() if n is not None]
         # A figure that repeats the runs of a table repeats its numbers too.
-        if not numbers or recipe.draws:
+        if not numbers or (recipe.draws and not _stored(name)):
             continue
         lines += [f"## {recipe.title}", "", f"`{name}`, {recipe.paper}: {recipe.measure}.", ""]
         for part in recipe.parts:
-            ours = _ours(recipe.paper, part) if recipe.measure == "error" else {}
-            lines += [f"**{part.name}**", "", "| method | published | ours |", "|---|---|---|"]
-            for method, number in [*part.published.items(), *part.missing.items()]:
-                published = "" if number is None else f"{number:.2f}"
-                lines.append(f"| {method} | {published} | {ours.get(method, '')} |")
-            lines.append("")
+            ours = next((s for s in _stored(name) if part.name in s["steps"]), None)
+            rows = _rows(ours, part)
+            lines += [
+                f"**{part.name}**",
+                "",
+                "| method | published | ours | seeds | ms a step |",
+                "|---|---|---|---|---|",
+            ]
+            published = {**part.published, **part.missing}
+            for method in dict.fromkeys([*published, *rows]):
+                number = published.get(method)
+                shown = "" if number is None else f"{number:.2f}"
+                cells = [method, shown, *rows.get(method, ["", "", ""])]
+                lines.append(f"| {' | '.join(cells)} |")
+            lines += ["", *([_made(ours, part), ""] if ours else [])]
         lines += ["Departures:", "", *(f"- {text}" for text in recipe.departures), ""]
     return "\n".join(lines)
 
 
-def _ours(paper: str, part: recipes.Part) -> dict[str, str]:
-    stored = STORED.get((paper, part.name))
-    if stored is None:
-        return {}
-    summary = json.loads((RESULTS / stored / "summary.json").read_text("utf-8"))
-    ran, wanted = (p["steps"] for p in (summary["protocol"]["training"], part.protocol.training))
-    if ran != wanted:
-        raise ValueError(f"{stored} was run for {ran} steps, and {part.name} asks for {wanted}")
-    return {r["method"]: f"{r['error_mean']:.2f} ± {r['error_sem']:.2f}" for r in summary["rows"]}
+def _stored(name: str) -> list[dict[str, Any]]:
+    """What was kept of `unshaken reproduce NAME`, the largest scale first."""
+    paths = [RESULTS / "papers" / f"{name}-{scale}" / "summary.json" for scale in recipes.SCALES]
+    return [json.loads(path.read_text("utf-8")) for path in paths if path.exists()]
+
+
+def _rows(summary: dict[str, Any] | None, part: recipes.Part) -> dict[str, list[str]]:
+    """Of each method that was run: mean and standard error, seeds, milliseconds of a step."""
+    found: dict[str, list[str]] = {}
+    for row in summary["rows"] if summary else ():
+        if row["part"] != part.name or not row["values"]:
+            continue
+        sem = "" if row["sem"] is None else f" ± {row['sem']:.2f}"
+        step = f"{1000 * row['seconds_per_step']:.1f}"
+        found[row["method"]] = [f"{row['mean']:.2f}{sem}", str(row["seeds"]), step]
+    return found
+
+
+def _made(summary: dict[str, Any], part: recipes.Part) -> str:
+    """How our numbers of a part were made."""
+    ran, wanted = summary["steps"][part.name], part.protocol.training["steps"]
+    if part.at(summary["scale"]).training["steps"] != ran:
+        raise ValueError(f"{summary['name']}: {part.name} was run for {ran} steps, not as it says")
+    scale = "the published budget" if ran == wanted else f"{ran} of {wanted} steps"
+    rows = [row for row in summary["rows"] if row["part"] == part.name and row["values"]]
+    changed = ", ".join(sorted({row["augmentation"] for row in rows}))
+    where = summary["environment"]
+    return (
+        f"Ours: {scale}; {where['processor']}, {where['threads']} thread, torch {where['torch']}, "
+        f"commit {where['commit']}; augmentation: {changed}."
+    )
 
 
 def help_text() -> str:

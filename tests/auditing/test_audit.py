@@ -206,6 +206,37 @@ def test_the_model_is_as_it_was():
     assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(1)))
 
 
+def test_a_quick_audit_is_the_long_one_with_less_to_look_at():
+    model, x = network(), images()
+    calls = []
+    model.register_forward_hook(lambda module, given, out: calls.append(len(out)))
+    found = audit(model, x, quick=True)
+    # A pass with its gradient, then for each family 3 at each degree and the halving.
+    assert sum(calls) <= len(x) * (1 + 2 * (3 * 4 + 2 * 5))
+    assert set(found.curves) == {"shift", "rotation"}
+    assert len(found.curves["shift"].degrees) == 4
+    assert not found.layers
+    wanted = ["shift", "rotation"]
+    same = audit(model, x, families=wanted, steps=4, directions=0, layers=False)
+    for name, curve in found.curves.items():
+        assert torch.equal(curve.threshold, same.curves[name].threshold)
+    other = audit(model, x, quick=True, families=["scale"], steps=2, layers=["2"])
+    assert set(other.curves) == {"scale"}
+    assert len(other.curves["scale"].degrees) == 2
+    assert other.layers
+
+
+def test_sensitivities_of_wrong_examples_are_those_of_their_labels():
+    model, x = network(), images()
+    y = torch.tensor([0, 1, 2]).repeat(4)
+    leaf = x.clone().requires_grad_()
+    loss = nn.functional.cross_entropy(model(leaf), y, reduction="sum")
+    (g,) = torch.autograd.grad(loss, leaf)
+    assert 0 < int((model(x).argmax(1) != y).sum()) < len(x)
+    found = audit(model, (x, y), quick=True).sensitivity["additive, L2"]
+    torch.testing.assert_close(found, g.flatten(1).norm(dim=1))
+
+
 def test_layers_tell_where_a_movement_is_lost():
     model = Around()
     found = audit(

@@ -24,6 +24,9 @@ SHOWN = 4
 INSIDE = 128
 """Examples whose way through the layers is followed: a mean over them settles soon."""
 
+QUICK: Mapping[str, Any] = {"families": ("shift", "rotation"), "steps": 4, "directions": 0}
+"""What a quick audit looks at: at most 22 passes for each family, and none into the network."""
+
 Progress = Callable[[str, int, int], None]
 """Told of the family, the passes over all examples that are done, and of all."""
 
@@ -34,10 +37,11 @@ def audit(
     *,
     families: Sequence[str] | None = None,
     examples: int | None = 500,
-    steps: int = 16,
-    directions: int = 14,
+    steps: int | None = None,
+    directions: int | None = None,
     largest: Mapping[str, float] | None = None,
-    layers: Sequence[str] | bool = True,
+    layers: Sequence[str] | bool | None = None,
+    quick: bool = False,
     padding: str = "border",
     batch_size: int = 64,
     device: str | torch.device | None = None,
@@ -62,12 +66,14 @@ def audit(
         families: ``"shift"`` (pixels), ``"rotation"`` (degrees), ``"scale"`` (per cent),
             ``"affine"``, ``"elastic"`` (pixels, root mean square); all that suit unless given.
         examples: how many are looked at, the first ones; None for all.
-        steps: degrees of the scan.
+        steps: degrees of the scan, 16 unless given.
         directions: directions to try beside the worst one and its opposite, in families that have
-            more than one parameter. Work is at most ``steps × (directions + 3)`` passes for each.
+            more than one parameter, 14 unless given. Work is at most ``steps × (directions + 3)`` passes for each.
         largest: by family how far to look, in its unit.
         layers: whether to look into the network, or the names of the modules to look at; the first
-            128 examples suffice for that.
+            128 examples suffice for that; unless given it does, but not in a quick audit.
+        quick: shift and rotation alone, four degrees, the worst direction and its opposite; for
+            large networks. What is given beside it holds.
         padding: what lies outside of an input: ``"border"``, ``"zeros"``, ``"reflection"``,
             ``"circular"``.
         batch_size: examples that pass the network at once.
@@ -83,6 +89,9 @@ def audit(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    steps = steps if steps is not None else QUICK["steps"] if quick else 16
+    directions = directions if directions is not None else QUICK["directions"] if quick else 14
+    layers = not quick if layers is None else layers
     for value, name in ((steps, "steps"), (batch_size, "batch_size")):
         checks.integer(value, name)
     checks.integer(directions, "directions", low=0)
@@ -90,6 +99,8 @@ def audit(
     begin = time.monotonic()
     x, y = examples_of(data, examples)
     found = families_for(families, tuple(x.shape[2:]), padding)
+    if quick and families is None:
+        found = [family for family in found if family.name in QUICK["families"]]
     for name in largest or {}:
         if name not in {family.name for family in found}:
             raise ValueError(f"largest must name families that are looked at, got {name!r}")
@@ -194,21 +205,16 @@ class _Work:
         clean, gradients, parts = [], [], []
         for k, x in enumerate(self.x.split(self.batch_size)):
             x = x.to(self.place)
-            with torch.no_grad():
-                outputs = self.model(x)
-            if outputs.dim() != 2 or outputs.shape[0] != len(x) or outputs.shape[1] < 2:
-                raise ValueError(
-                    "model must give outputs (N, classes) with at least 2 classes, got shape "
-                    f"{tuple(outputs.shape)} for {len(x)} examples"
-                )
-            predicted = outputs.argmax(1)
             # What is to be left is the prediction, be it right or wrong.
-            _, g = input_gradient(self.model, x, predicted)
-            own = g
+            outputs, g = input_gradient(self.model, x)
+            predicted, own = outputs.argmax(1), g
             if self.y is not None:
                 labels = self.y[k * self.batch_size :][: len(x)].to(self.place)
-                checks.labels(labels, len(x), outputs)
-                _, own = input_gradient(self.model, x, labels)
+                labels = checks.labels(labels, len(x), outputs)
+                wrong = (labels != predicted).nonzero().flatten()
+                if len(wrong):
+                    _, other = input_gradient(self.model, x[wrong], labels[wrong])
+                    own = g.index_copy(0, wrong, other)
             parts.append({n: v.cpu() for n, v in sensitivities(x, own, families).items()})
             clean.append(predicted.cpu())
             gradients.append(g.cpu())

@@ -10,8 +10,14 @@ from unshaken.auditing.families import Family
 from unshaken.perturbations import Mask
 
 
-def input_gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs and ``∂(−log p_y)/∂x`` of each example."""
+def input_gradient(
+    model: nn.Module, x: Tensor, y: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Outputs and ``∂(−log p_y)/∂x`` of each example, y the predicted classes unless given.
+
+    Raises:
+        ValueError: the outputs are not ``(N, classes)`` or do not depend on x.
+    """
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
         logits = model(leaf)
@@ -20,6 +26,12 @@ def input_gradient(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tens
                 "model gives outputs that do not depend on x through autograd; an audit needs a "
                 "model whose input can be differentiated"
             )
+        if logits.dim() != 2 or logits.shape[0] != len(x) or logits.shape[1] < 2:
+            raise ValueError(
+                "model must give outputs (N, classes) with at least 2 classes, got shape "
+                f"{tuple(logits.shape)} for {len(x)} examples"
+            )
+        y = logits.argmax(1) if y is None else y
         total = F.cross_entropy(logits.float(), y, reduction="sum")
         (g,) = torch.autograd.grad(total, leaf)
     return logits.detach(), g.float()

@@ -16,11 +16,12 @@ def audit(
     compare: str | None = None,
     families: list[str] | None = None,
     examples: int = 500,
-    steps: int = 16,
-    directions: int = 14,
+    quick: bool = False,
+    steps: int | None = None,
+    directions: int | None = None,
     padding: str = "border",
     batch_size: int = 64,
-    layers: bool = True,
+    layers: bool | None = None,
     normalize: str | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -45,11 +46,13 @@ def audit(
         compare: a second classifier to show beside it, as the first word
         families: shift, rotation, scale, affine, elastic; all that suit the data unless given
         examples: how many examples of the test set
-        steps: degrees of the scan
-        directions: directions to try beside the worst one to first order and its opposite
+        quick: shift and rotation alone, four degrees, the worst direction and its opposite
+        steps: degrees of the scan, 16 unless given (4 if quick)
+        directions: directions to try beside the worst one to first order and its opposite, 14 unless
+            given (0 if quick)
         padding: what lies outside of an input, border, zeros, reflection or circular
         batch_size: examples that pass the network at once; memory is bounded by it
-        layers: also look at what each layer makes of a movement
+        layers: also look at what each layer makes of a movement; unless given, not if quick
         normalize: none, unit, centered, standard or zca; as the classifier was trained, the data's
             own unless given
         seed: of the data and the random directions
@@ -91,6 +94,7 @@ def audit(
                 steps=steps,
                 directions=directions,
                 layers=layers,
+                quick=quick,
                 padding=padding,
                 batch_size=batch_size,
                 device=place,
