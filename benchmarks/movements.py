@@ -69,6 +69,14 @@ def few_labels(
     return found
 
 
+def surer(method: str, radius: float, steps: int) -> Entry:
+    """More entropy minimization that sets in later, and a longer run."""
+    others = {"entropy": {"weight": 1.0, "ramp": 1000.0}, **BALANCE}
+    joined = "+".join([method, *others])
+    training = {"steps": steps}
+    return Entry(joined, "radius", (radius,), {"weight": 1.0}, "", others, training)
+
+
 def only(entries: Mapping[str, Entry], *names: str) -> dict[str, Entry]:
     """Those of them, without controls that are not; the rest takes too long here."""
     chosen = {name: entries[name] for name in names}
@@ -109,7 +117,10 @@ CASES = {
     ),
     "mnist, 100 labels": Case(
         "mnist",
-        only(few_labels((1.5, 2.0), (1.5,), 6000), "worst movement", "random movement"),
+        {
+            **only(few_labels((1.5, 2.0), (1.5,), 6000), "worst movement", "random movement"),
+            "random movement, entropy 1 from step 1000 on": surer("random-elastic", 2.5, 10_000),
+        },
         {"labels": 100, "network": {"name": "mlp", "widths": [500, 300, 150]}},
         # The mean of the last weights, with batch norm's statistics of all inputs: those of the
         # labeled hundred alone suit the rest badly.

@@ -10,7 +10,7 @@ as it finishes; a second call does the rest.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -132,15 +132,17 @@ class Runs:
 
     def _train(
         self, protocol: Protocol, method: str, settings: Mapping[str, Any], seeds: Sequence[int]
-    ) -> list[dict[str, Any]]:
+    ) -> Iterator[dict[str, Any]]:
         used = catalog.settings_for(method, settings)
         dataset = self._load(protocol, seeds[0])
         if suits(protocol, method, used, dataset, len(seeds)):
             pairs = [(settings, seed) for seed in seeds]
             found = run_stack(protocol, method, pairs, threads=1, load=self._load)
             if found is not None:
-                return found
-        return [run(protocol, method, s, settings, threads=1, load=self._load) for s in seeds]
+                yield from found
+                return
+        for seed in seeds:
+            yield run(protocol, method, seed, settings, threads=1, load=self._load)
 
 
 def _word(settings: Mapping[str, Any], training: Mapping[str, Any]) -> str:

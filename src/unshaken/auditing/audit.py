@@ -68,7 +68,8 @@ def audit(
         examples: how many are looked at, the first ones; None for all.
         steps: degrees of the scan, 16 unless given.
         directions: directions to try beside the worst one and its opposite, in families that have
-            more than one parameter, 14 unless given. Work is at most ``steps × (directions + 3)`` passes for each.
+            more than one parameter, 14 unless given. Work is at most
+            ``steps × (directions + 3)`` passes for each.
         largest: by family how far to look, in its unit.
         layers: whether to look into the network, or the names of the modules to look at; the first
             128 examples suffice for that; unless given it does, but not in a quick audit.

@@ -10,9 +10,7 @@ from unshaken.auditing.families import Family
 from unshaken.perturbations import Mask
 
 
-def input_gradient(
-    model: nn.Module, x: Tensor, y: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def input_gradient(model: nn.Module, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Outputs and ``∂(−log p_y)/∂x`` of each example, y the predicted classes unless given.
 
     Raises:

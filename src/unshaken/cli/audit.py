@@ -48,8 +48,8 @@ def audit(
         examples: how many examples of the test set
         quick: shift and rotation alone, four degrees, the worst direction and its opposite
         steps: degrees of the scan, 16 unless given (4 if quick)
-        directions: directions to try beside the worst one to first order and its opposite, 14 unless
-            given (0 if quick)
+        directions: directions to try beside the worst one to first order and its opposite, 14
+            unless given (0 if quick)
         padding: what lies outside of an input, border, zeros, reflection or circular
         batch_size: examples that pass the network at once; memory is bounded by it
         layers: also look at what each layer makes of a movement; unless given, not if quick

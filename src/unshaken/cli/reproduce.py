@@ -36,10 +36,10 @@ def reproduce(
     Args:
         name: the table or figure, as vmt-table-2; the first word after reproduce may be it
         list: print every table and figure
-        scale: quick (minutes, to see that it runs), reduced (hours on a CPU) or full (the published
-            budget)
-        seeds: how many, or which (0,3,7); unless given as many as the paper, 2 at the quick scale, 3
-            at the reduced one
+        scale: quick (minutes, to see that it runs), reduced (hours on a CPU) or full (the
+            published budget)
+        seeds: how many, or which (0,3,7); unless given as many as the paper, 2 at the quick scale,
+            3 at the reduced one
         parts: data sets of the table, as mnist; all that the scale has unless given
         out: folder in which each table and figure has its own
         data_folder: where the published data are; else the environment variable UNSHAKEN_DATA

@@ -44,7 +44,10 @@ CATALOG: Mapping[str, Method] = {
     **combining.ROWS,
     **comparing.ROWS,
     "entropy": Method(
-        "entropy minimization", lambda shape, s: [EntropyMinimization(s["weight"])], {"weight": 1.0}
+        "entropy minimization",
+        lambda shape, s: [EntropyMinimization(s["weight"], ramp=round(s["ramp"]))],
+        {"weight": 1.0, "ramp": 0.0},
+        ranges={"ramp": Range(0.0, 10_000.0, log=False, searched=False)},
     ),
     "balance": Method(
         "class balance", lambda shape, s: [ClassBalance(s["weight"])], {"weight": 1.0}

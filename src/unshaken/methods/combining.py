@@ -15,8 +15,12 @@ from unshaken.perturbations.fields import Shift
 from unshaken.regularizer import Term
 from unshaken.terms import ClassBalance, EntropyMinimization
 
-_SURE = {"entropy": 0.3, "balance": 1.0}
-_SURE_RANGES = {"entropy": Range(0.01, 3.0), "balance": Range(0.1, 10.0, searched=False)}
+_SURE = {"entropy": 0.3, "balance": 1.0, "ramp": 0.0}
+_SURE_RANGES = {
+    "entropy": Range(0.01, 3.0),
+    "balance": Range(0.1, 10.0, searched=False),
+    "ramp": Range(0.0, 10_000.0, log=False, searched=False),
+}
 _SHARE = {"share": Range(0.01, 0.2)}
 
 
@@ -26,7 +30,9 @@ def _pixels(shape: Shape, s: Settings) -> float:
 
 
 def _sure(s: Settings) -> list[Term]:
-    return [EntropyMinimization(s["entropy"]), ClassBalance(s["balance"])]
+    """The ramp is that of entropy minimization alone."""
+    sure = EntropyMinimization(s["entropy"], ramp=round(s["ramp"]))
+    return [sure, ClassBalance(s["balance"])]
 
 
 def _movement(shape: Shape, s: Settings) -> list[Term]:
