@@ -99,7 +99,7 @@ VARIANTS = (
     Variant("at-remembered", 3),
     Variant("mat-remembered", 3),
     Variant("mvat", _closed_form),
-    Variant("mat-elastic", 6, Steepest),
+    Variant("mat-elastic", 8),
     Variant("mvat-elastic", 8),
     Variant("random-elastic", 6, RandomControl),
     Variant("random-elastic-labels", 6),

@@ -221,6 +221,7 @@ ROWS: Mapping[str, Method] = {
                 *affine_and_elastic(shape),
                 radius=s["radius"],
                 steps=_whole(s, "steps"),
+                finite=True,
                 weight=s["weight"],
                 name="mat-elastic",
             )
