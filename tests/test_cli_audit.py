@@ -39,6 +39,16 @@ def test_a_run_its_checkpoint_and_its_weights(run, tmp_path):
     assert set(found[0]["movements"]) == {"shift", "rotation", "scale", "affine", "elastic"}
 
 
+def test_a_run_whose_method_has_layers_of_its_own(tmp_path):
+    words = ["--data", "digits", "--method", "concrete-dropout+dropout", "--steps", "5"]
+    out = tmp_path / "run"
+    said = unshaken("train", *words, "--out", out, "--quiet", "--device", "cpu")
+    assert said.code == 0, said
+    said = unshaken("audit", out, "--quick", "--json", *FEW)
+    assert said.code == 0, said
+    assert set(json.loads(said.out)["movements"]) == {"shift", "rotation"}
+
+
 def test_a_state_dict_with_an_import_path(run, tmp_path):
     from unshaken.training import load_model_weights
 

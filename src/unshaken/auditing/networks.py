@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from unshaken import models
 from unshaken.data import Dataset
+from unshaken.methods import catalog
 from unshaken.training import load_model_weights
 
 
@@ -32,16 +34,16 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
         return _from_timm(name.removeprefix("timm:"), dataset)
     path = Path(name)
     weights = load_model_weights(path)
-    options: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    options: dict[str, Any] = {"name": network}
     if network is None:
-        options = _described(path)
+        settings = _described(path)
+        options = dict(settings.get("network") or {})
         if not options:
             raise ValueError(
                 f"model must say how the network of {name} is made: a name or "
                 "package.module:function; only a run's folder tells by itself"
             )
-    else:
-        options = {"name": network}
     model = models.build(
         options.pop("name"),
         channels=dataset.channels,
@@ -49,6 +51,7 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
         classes=dataset.classes,
         **options,
     )
+    model = _as_trained(model, settings, dataset)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -60,13 +63,23 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
     return model
 
 
+def _as_trained(model: nn.Module, settings: Mapping[str, Any], dataset: Dataset) -> nn.Module:
+    """The network as the run's method changed it, with layers of its own for example."""
+    method = settings.get("method", "baseline")
+    own = {part: settings.get(part, {}) for part in catalog.parts(method)}
+    shape = catalog.Shape(
+        dataset.channels, dataset.size, len(dataset.x_all), classes=dataset.classes
+    )
+    return catalog.adapt(model, shape, own)
+
+
 def _described(path: Path) -> dict[str, Any]:
-    """The network that a run's folder says it trained; nothing where there is no such folder."""
+    """The settings that a run's folder tells of; nothing where there is no such folder."""
     for folder in (path, path.parent, path.parent.parent):
         file = folder / "config.json"
         if file.is_file():
             content = json.loads(file.read_text("utf-8"))
-            found = content.get("settings", {}).get("network", {})
+            found = content.get("settings", {})
             return dict(found) if isinstance(found, dict) else {}
     return {}
 
