@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +43,9 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
                 f"model must say how the network of {name} is made: a name or "
                 "package.module:function; only a run's folder tells by itself"
             )
+    parts = catalog.parts(settings.get("method", "baseline"))
+    own = {part: settings.get(part, {}) for part in parts}
+    options |= catalog.network_options(own)
     model = models.build(
         options.pop("name"),
         channels=dataset.channels,
@@ -51,7 +53,9 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
         classes=dataset.classes,
         **options,
     )
-    model = _as_trained(model, settings, dataset)
+    inputs = len(dataset.x_all)
+    shape = catalog.Shape(dataset.channels, dataset.size, inputs, classes=dataset.classes)
+    model = catalog.adapt(model, shape, own)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -61,16 +65,6 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
             f"{' '.join(str(error).split())[:300]}"
         ) from error
     return model
-
-
-def _as_trained(model: nn.Module, settings: Mapping[str, Any], dataset: Dataset) -> nn.Module:
-    """The network as the run's method changed it, with layers of its own for example."""
-    method = settings.get("method", "baseline")
-    own = {part: settings.get(part, {}) for part in catalog.parts(method)}
-    shape = catalog.Shape(
-        dataset.channels, dataset.size, len(dataset.x_all), classes=dataset.classes
-    )
-    return catalog.adapt(model, shape, own)
 
 
 def _described(path: Path) -> dict[str, Any]:
