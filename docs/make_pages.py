@@ -37,42 +37,58 @@ def papers() -> str:
         if not numbers or (recipe.draws and not _stored(name)):
             continue
         lines += [f"## {recipe.title}", "", f"`{name}`, {recipe.paper}: {recipe.measure}.", ""]
+        seconds = recipe.measure == "seconds per epoch"
+        # Of what a few steps measure only the time means something.
+        scales = [scale for scale in recipes.SCALES if seconds or scale != "quick"]
         for part in recipe.parts:
-            ours = next((s for s in _stored(name) if part.name in s["steps"]), None)
-            rows = _rows(ours, part)
-            lines += [
-                f"**{part.name}**",
-                "",
-                "| method | published | ours | seeds | ms a step |",
-                "|---|---|---|---|---|",
-            ]
-            published = {**part.published, **part.missing}
-            for method in dict.fromkeys([*published, *rows]):
-                number = published.get(method)
-                shown = "" if number is None else f"{number:.2f}"
-                cells = [method, shown, *rows.get(method, ["", "", ""])]
-                lines.append(f"| {' | '.join(cells)} |")
-            lines += ["", *([_made(ours, part), ""] if ours else [])]
+            stored = (summary for summary in map(_stored(name).get, scales) if summary)
+            ours = next((s for s in stored if part.name in s["steps"]), None)
+            lines += [f"**{part.name}**", "", *(_times if seconds else _numbers)(ours, part), ""]
+            lines += [_made(ours, part), ""] if ours else []
         lines += ["Departures:", "", *(f"- {text}" for text in recipe.departures), ""]
     return "\n".join(lines)
 
 
-def _stored(name: str) -> list[dict[str, Any]]:
-    """What was kept of `unshaken reproduce NAME`, the largest scale first."""
-    paths = [RESULTS / "papers" / f"{name}-{scale}" / "summary.json" for scale in recipes.SCALES]
-    return [json.loads(path.read_text("utf-8")) for path in paths if path.exists()]
+def _stored(name: str) -> dict[str, dict[str, Any]]:
+    """What was kept of `unshaken reproduce NAME`, by scale."""
+    paths = {s: RESULTS / "papers" / f"{name}-{s}" / "summary.json" for s in recipes.SCALES}
+    return {s: json.loads(path.read_text("utf-8")) for s, path in paths.items() if path.exists()}
 
 
-def _rows(summary: dict[str, Any] | None, part: recipes.Part) -> dict[str, list[str]]:
-    """Of each method that was run: mean and standard error, seeds, milliseconds of a step."""
-    found: dict[str, list[str]] = {}
-    for row in summary["rows"] if summary else ():
-        if row["part"] != part.name or not row["values"]:
-            continue
-        sem = "" if row["sem"] is None else f" ± {row['sem']:.2f}"
-        step = f"{1000 * row['seconds_per_step']:.1f}"
-        found[row["method"]] = [f"{row['mean']:.2f}{sem}", str(row["seeds"]), step]
-    return found
+def _rows(summary: dict[str, Any] | None, part: recipes.Part) -> dict[str, dict[str, Any]]:
+    """What was run, by method."""
+    rows = summary["rows"] if summary else []
+    return {row["method"]: row for row in rows if row["part"] == part.name and row["values"]}
+
+
+def _numbers(summary: dict[str, Any] | None, part: recipes.Part) -> list[str]:
+    """Errors or accuracies."""
+    rows, published = _rows(summary, part), {**part.published, **part.missing}
+    lines = ["| method | published | ours | seeds | ms a step |", "|---|---|---|---|---|"]
+    for method in dict.fromkeys([*published, *rows]):
+        number, row = published.get(method), rows.get(method)
+        cells = [method, "" if number is None else f"{number:.2f}", "", "", ""]
+        if row is not None:
+            sem = "" if row["sem"] is None else f" ± {row['sem']:.2f}"
+            step = f"{1000 * row['seconds_per_step']:.1f}"
+            cells[2:] = [f"{row['mean']:.2f}{sem}", str(row["seeds"]), step]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _times(summary: dict[str, Any] | None, part: recipes.Part) -> list[str]:
+    """Seconds per epoch, and what they are of the first method's."""
+    ours = {method: row["mean"] for method, row in _rows(summary, part).items()}
+    first = next(iter(part.published))
+    lines = [f"| method | published | ÷ {first} | ours | ÷ {first} |", "|---|---|---|---|---|"]
+    for method in part.published:
+        cells = [method]
+        for seconds in (part.published, ours):
+            own, one = seconds.get(method), seconds.get(first)
+            cells.append("" if own is None else f"{own:.4g}")
+            cells.append("" if own is None or one is None else f"{own / one:.2f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _made(summary: dict[str, Any], part: recipes.Part) -> str:

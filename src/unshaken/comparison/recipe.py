@@ -156,15 +156,18 @@ def _part(name: str, values: Mapping[str, Any]) -> Part:
         other, _, key = values["as"].partition(".")
         base = _content(other)["parts"][key]
         values = {**base, "missing": {}, **values}
-    quick = values.get("quick", {})
-    # Methods of the quick scale are those of the part that names them.
-    kept = [m for m in quick.get("methods", ()) if m in {"baseline", *values["published"]}]
+        known = {"baseline", *values["published"]}
+        for scale in ("quick", "reduced"):
+            # The methods there are those of the part that names them.
+            kept = [m for m in (values.get(scale) or {}).get("methods", ()) if m in known]
+            if kept:
+                values[scale] = {**values[scale], "methods": kept}
     return Part(
         name,
         from_mapping(values["protocol"]),
         values["published"],
         values.get("missing", {}),
-        {**quick, "methods": kept} if kept else quick,
+        values.get("quick", {}),
         values.get("reduced"),
         values.get("grid", {}),
     )
