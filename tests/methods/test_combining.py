@@ -33,7 +33,10 @@ def value(terms):
                 ClassBalance(0.5),
             ],
         ),
-        ("few-labels-vat", lambda: [VAT(0.7), EntropyMinimization(0.2), ClassBalance(0.5)]),
+        (
+            "few-labels-vat",
+            lambda: [VAT(0.7, weight=2.0), EntropyMinimization(0.2), ClassBalance(0.5)],
+        ),
         ("vat-vmt", lambda: [VAT(0.7), VMT(fields.Shift(), weight=2.0)]),
     ],
 )
@@ -45,12 +48,18 @@ def test_a_row_is_its_terms(name, terms):
     assert value(found) == pytest.approx(value(terms()), rel=1e-12)
 
 
+def test_entropy_minimization_may_set_in_late():
+    used = catalog.settings_for("few-labels-random", {"few-labels-random": {"ramp": 40}})
+    _, sure, balance = catalog.build("few-labels-random", SHAPE, used)
+    assert (sure.ramp, balance.ramp) == (40, 0)
+
+
 def test_the_control_is_as_large():
     worst, random = (
         catalog.build(name, SHAPE, catalog.settings_for(name, {}))[0]
         for name in ("few-labels", "few-labels-random")
     )
-    assert worst.adversary.radius == random.adversary.radius == pytest.approx(0.06 * 7)
+    assert worst.adversary.radius == random.adversary.radius == pytest.approx(0.075 * 7)
     assert random.adversary.random
 
 

@@ -50,14 +50,14 @@ ROWS: Mapping[str, Method] = {
     "few-labels": Method(
         "worst movements, sure and balanced predictions: images, signals with few labels",
         _movement,
-        {"share": 0.06, "weight": 1.0, **_SURE},
+        {"share": 0.075, "weight": 1.0, **_SURE},
         axes=1,
         ranges={**_SHARE, **_SURE_RANGES},
     ),
     "few-labels-random": Method(
         "random movements in place of the worst (control)",
         _random,
-        {"share": 0.06, "weight": 1.0, **_SURE},
+        {"share": 0.075, "weight": 1.0, **_SURE},
         axes=1,
         ranges={**_SHARE, **_SURE_RANGES},
     ),
@@ -67,7 +67,7 @@ ROWS: Mapping[str, Method] = {
             VAT(s["radius"], weight=s["weight"], name="few-labels-vat"),
             *_sure(s),
         ],
-        {"radius": 1.0, "weight": 1.0, **_SURE},
+        {"radius": 1.0, "weight": 2.0, **_SURE, "entropy": 0.1},
         ranges=_SURE_RANGES,
     ),
     "vat-vmt": Method(
