@@ -4,6 +4,7 @@ import torch
 from tests.training.helpers import assert_same
 from unshaken.comparison.protocol import Protocol, named
 from unshaken.comparison.single import Loader, evaluation, prepare, run
+from unshaken.methods import catalog
 
 PROTOCOL = named("digits").with_changes(
     training={"steps": 6, "batch_size": 32, "unlabeled_batch_size": 64, "evaluate_every": 3}
@@ -78,6 +79,19 @@ def test_the_loader_remembers_one_set(monkeypatch):
     load(circles, 1)
     load(moons, 0)
     assert loaded == [("moons", 0), ("moons", 1), ("circles", 1), ("moons", 0)]
+
+
+def test_the_error_may_be_that_of_a_few_test_examples():
+    protocol = PROTOCOL.with_changes(test=7)
+    prepared = prepare(protocol, "baseline", 0, {})
+    measure = evaluation(prepared, "test", 7)
+    assert torch.equal(measure.test[0], prepared.dataset.x_test[:7])
+    assert len(measure.train[0]) == 7
+    assert 7 * run(protocol, "baseline", 0, {})["error"] / 100 % 1 == pytest.approx(0, abs=1e-9)
+    used = catalog.settings_for("vat", {})
+    assert protocol.fingerprint("vat", used) != PROTOCOL.fingerprint("vat", used)
+    plain = protocol.with_changes(test=None)
+    assert plain.fingerprint("vat", used) == PROTOCOL.fingerprint("vat", used)
 
 
 def test_validation_judges_on_held_out_examples():

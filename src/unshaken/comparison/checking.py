@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from unshaken import data
+from unshaken import checks, data
 from unshaken.comparison.mistakes import is_mistake
 from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Settings, build_network, shape_of
@@ -30,6 +30,8 @@ def check(
     protocol.split(dataset, seed)
     if protocol.judge == "validation" and not protocol.validation:
         raise ValueError("judge='validation' needs validation >= 1 examples, got 0")
+    if protocol.test is not None:
+        checks.integer(protocol.test, "test")
     if protocol.augmentation() is not None and not dataset.size:
         raise ValueError(
             f"augment needs inputs (N, C, *size), got plain vectors of {dataset.channels} values"

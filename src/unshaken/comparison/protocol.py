@@ -37,6 +37,7 @@ class Protocol:
         validation: training examples held out; with ``judge="validation"`` the error is theirs.
         fold: which of the disjoint validation sets of that size is held out.
         judge: where the error is measured: ``"test"``, or ``"validation"`` to choose settings.
+        test: how many test examples it is measured on, the first ones; None for all.
         normalize: how the inputs are scaled; None for the data's default.
         augment: options of :class:`unshaken.data.Augmentation`; empty for none.
         note: where the settings come from.
@@ -53,6 +54,7 @@ class Protocol:
     augment: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     fold: int = 0
+    test: int | None = None
 
     def config(
         self, seed: int, settings: Mapping[str, Mapping[str, float]] | None = None
@@ -95,8 +97,9 @@ class Protocol:
         }
         for free in ("methods", "note"):
             del described[free]
-        if not self.fold:
-            del described["fold"]  # runs from before it was there are still what they were
+        for name in ("fold", "test"):
+            if not described[name]:
+                del described[name]  # runs from before it was there are still what they were
         text = json.dumps(described, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -29,7 +29,8 @@ class Part:
         protocol: what its methods share.
         published: the paper's number of each method; None where it prints none.
         missing: the paper's numbers of methods that are not here and therefore not run.
-        quick: what replaces it at the quick scale: ``training`` fields, ``methods``, ``grid``.
+        quick: what replaces it at the quick scale: ``training`` fields, ``methods``, ``grid``,
+            ``test`` examples.
         reduced: the same for the reduced scale; None where that leaves the part out.
         grid: values of settings by ``method.setting``: every method is run at each point.
     """
@@ -66,8 +67,9 @@ class Part:
         """The protocol at a scale."""
         if scale == "full":
             return self.protocol
-        training = {**self.protocol.training, **self.changes(scale).get("training", {})}
-        return self.protocol.with_changes(training=training)
+        changes = self.changes(scale)
+        training = {**self.protocol.training, **changes.get("training", {})}
+        return self.protocol.with_changes(training=training, test=changes.get("test"))
 
 
 @dataclass(frozen=True)

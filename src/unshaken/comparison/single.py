@@ -104,14 +104,15 @@ def shape_of(dataset: Dataset) -> catalog.Shape:
     )
 
 
-def evaluation(prepared: Prepared, judge: str) -> Evaluation:
-    """Measures on the test set, or on the validation examples where settings are chosen."""
+def evaluation(prepared: Prepared, judge: str, test: int | None = None) -> Evaluation:
+    """Measures on the first test examples, or on the validation examples to choose settings."""
     found, chosen = prepared.dataset, prepared.chosen
+    test_set = (found.x_test[:test], found.y_test[:test])
     # No more than Evaluation looks at: all of them may be more than the memory holds.
-    first = chosen.labeled[: len(found.y_test) if judge == "test" else len(chosen.validation)]
+    first = chosen.labeled[: len(test_set[1]) if judge == "test" else len(chosen.validation)]
     train_set = (found.x_train[first], found.y_train[first])
     if judge == "test":
-        return Evaluation(train_set, (found.x_test, found.y_test))
+        return Evaluation(train_set, test_set)
     if not len(chosen.validation):
         raise ValueError("judge='validation' needs validation >= 1 examples, got 0")
     held = (found.x_train[chosen.validation], found.y_train[chosen.validation])
@@ -148,7 +149,7 @@ def run(
         load: where the data come from; several runs may share it.
     """
     prepared = prepare(protocol, method, seed, settings, load)
-    measure = evaluation(prepared, protocol.judge)
+    measure = evaluation(prepared, protocol.judge, protocol.test)
     boundary = watch_boundary(measure, method, prepared, pictures, out, resume)
     watch_masks(measure, method, prepared, pictures, out, resume)
     with (

@@ -111,7 +111,7 @@ def run_stack(
     load = load or Loader()
     every = [prepare(protocol, method, seed, settings, load) for settings, seed in runs]
     configs = [protocol.config(seed, p.settings) for p, (_, seed) in zip(every, runs, strict=True)]
-    measures = [evaluation(prepared, protocol.judge) for prepared in every]
+    measures = [evaluation(p, protocol.judge, protocol.test) for p in every]
     boundary = watch_boundary(measures[0], method, every[0], pictures)
     members = [
         Member(p.objective, p.dataset, p.chosen, config, measure)
