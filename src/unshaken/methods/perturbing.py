@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from unshaken import masks
 from unshaken.adversaries import PowerIteration, WorstOf
-from unshaken.divergences import KL, CrossEntropy
+from unshaken.divergences import KL, CrossEntropy, Divergence
 from unshaken.methods.at import AT
 from unshaken.methods.mat import MAT, MVAT
 from unshaken.methods.method import Method, Range, Settings, Shape
@@ -74,6 +74,23 @@ def affine_and_elastic(shape: Shape) -> tuple[Field, Field]:
     return Affine(), Elastic(max(2, min(4, *shape.size)))
 
 
+def _elastic(kind: type[MAT] | type[MVAT], name: str, shape: Shape, s: Settings) -> Term:
+    """The worst affine and elastic movement at full size."""
+    return kind(
+        *affine_and_elastic(shape),
+        radius=s["radius"],
+        steps=_whole(s, "steps"),
+        finite=True,
+        weight=s["weight"],
+        name=name,
+    )
+
+
+def _moved(name: str, fields: tuple[Field, ...], divergence: Divergence, s: Settings) -> Term:
+    """Random movements."""
+    return Random(Movement(*fields), s["radius"], divergence, s["weight"], name=name)
+
+
 def _whole(s: Settings, name: str) -> int:
     value = s[name]
     if value != int(value):
@@ -104,9 +121,7 @@ ROWS: Mapping[str, Method] = {
     ),
     "random-movement": Method(
         "random affine movement as large as MVAT's (control)",
-        lambda shape, s: [
-            Random(Movement(Affine()), s["radius"], weight=s["weight"], name="random-movement")
-        ],
+        lambda shape, s: [_moved("random-movement", (Affine(),), KL(), s)],
         {"radius": 0.5, "weight": 1.0},
         axes=1,
         ranges=_PIXELS,
@@ -216,61 +231,28 @@ ROWS: Mapping[str, Method] = {
     ),
     "mat-elastic": Method(
         "finite worst movement, affine and elastic, with labels",
-        lambda shape, s: [
-            MAT(
-                *affine_and_elastic(shape),
-                radius=s["radius"],
-                steps=_whole(s, "steps"),
-                finite=True,
-                weight=s["weight"],
-                name="mat-elastic",
-            )
-        ],
+        lambda shape, s: [_elastic(MAT, "mat-elastic", shape, s)],
         _FINITE,
         axes=1,
         ranges=_PIXELS,
     ),
     "mvat-elastic": Method(
         "finite worst movement, affine and elastic, without labels",
-        lambda shape, s: [
-            MVAT(
-                *affine_and_elastic(shape),
-                radius=s["radius"],
-                steps=_whole(s, "steps"),
-                finite=True,
-                weight=s["weight"],
-                name="mvat-elastic",
-            )
-        ],
+        lambda shape, s: [_elastic(MVAT, "mvat-elastic", shape, s)],
         _FINITE,
         axes=1,
         ranges=_PIXELS,
     ),
     "random-elastic": Method(
         "random affine and elastic movement (control)",
-        lambda shape, s: [
-            Random(
-                Movement(*affine_and_elastic(shape)),
-                s["radius"],
-                weight=s["weight"],
-                name="random-elastic",
-            )
-        ],
+        lambda shape, s: [_moved("random-elastic", affine_and_elastic(shape), KL(), s)],
         {"radius": 1.0, "weight": 1.0},
         axes=1,
         ranges=_PIXELS,
     ),
     "random-movement-labels": Method(
         "random affine movement, with labels (control)",
-        lambda shape, s: [
-            Random(
-                Movement(Affine()),
-                s["radius"],
-                CrossEntropy(),
-                s["weight"],
-                name="random-movement-labels",
-            )
-        ],
+        lambda shape, s: [_moved("random-movement-labels", (Affine(),), CrossEntropy(), s)],
         {"radius": 0.5, "weight": 1.0},
         axes=1,
         ranges=_PIXELS,
@@ -278,13 +260,7 @@ ROWS: Mapping[str, Method] = {
     "random-elastic-labels": Method(
         "random affine and elastic movement, with labels (control)",
         lambda shape, s: [
-            Random(
-                Movement(*affine_and_elastic(shape)),
-                s["radius"],
-                CrossEntropy(),
-                s["weight"],
-                name="random-elastic-labels",
-            )
+            _moved("random-elastic-labels", affine_and_elastic(shape), CrossEntropy(), s)
         ],
         {"radius": 1.0, "weight": 1.0},
         axes=1,
