@@ -95,7 +95,13 @@ def assert_alike(
         first, second = states(one), states(other)
         assert first.keys() == second.keys()
         for name, value in first.items():
-            torch.testing.assert_close(second[name], value, rtol=near, atol=near, msg=name)
+            torch.testing.assert_close(
+                second[name],
+                value,
+                rtol=near,
+                atol=near,
+                msg=lambda text, name=name: f"{name}: {text}",
+            )
         assert len(one[1].history) == len(other[1].history) > 0
         for expected, entry in zip(one[1].history, other[1].history, strict=True):
             assert expected.keys() == entry.keys()
