@@ -2,8 +2,7 @@
 
     UNSHAKEN_DATA=/path/to/data OMP_NUM_THREADS=1 python benchmarks/movements.py [CASE ...]
 
-Digits with 100 labels and the rest unlabeled, MNIST with 100 labels and the rest
-unlabeled, MNIST with 1000 labels alone. With few labels every method stands beside entropy
+Digits and MNIST with 100 labels and the rest unlabeled, MNIST with 1000 labels alone. With few labels every method stands beside entropy
 minimization and class balance, and so does VAT. Movements are affine and elastic, their root mean
 square displacement is chosen for each method with the same grid, on held-out training examples and
 other seeds (:mod:`study`). A control "at equal cost" is random movement at its own best size with
@@ -70,7 +69,7 @@ def few_labels(
 
 
 def surer(method: str, radius: float, steps: int) -> Entry:
-    """More entropy minimization that sets in later, and a longer run."""
+    """More entropy minimization, its weight rising over 1000 steps, and a longer run."""
     others = {"entropy": {"weight": 1.0, "ramp": 1000.0}, **BALANCE}
     joined = "+".join([method, *others])
     training = {"steps": steps}
@@ -138,7 +137,7 @@ CASES = {
         "mnist",
         {
             **only(few_labels((1.5, 2.0), (1.5,), 6000), "worst movement", "random movement"),
-            "random movement, entropy 1 from step 1000 on": surer("random-elastic", 2.5, 10_000),
+            "random movement, entropy 1 after a ramp": surer("random-elastic", 2.5, 10_000),
         },
         {"labels": 100, "network": {"name": "mlp", "widths": [500, 300, 150]}},
         # The mean of the last weights, with batch norm's statistics of all inputs: those of the

@@ -25,8 +25,6 @@ from unshaken.data import load, split
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
-COMPARED = {("vmt-table-2", "synthetic"): "sinusoids"}
-"""Comparisons that stand in for a part that was not reproduced; their budget must be the part's."""
 
 
 def papers() -> str:
@@ -45,7 +43,6 @@ def papers() -> str:
         for part in recipe.parts:
             stored = (summary for summary in map(_stored(name).get, scales) if summary)
             ours = next((s for s in stored if part.name in s["steps"]), None)
-            ours = ours or _compared(name, part)
             lines += [f"**{part.name}**", "", *(_times if seconds else _numbers)(ours, part), ""]
             lines += [_made(ours, part), ""] if ours else []
         lines += ["Departures:", "", *(f"- {text}" for text in recipe.departures), ""]
@@ -56,31 +53,6 @@ def _stored(name: str) -> dict[str, dict[str, Any]]:
     """What was kept of `unshaken reproduce NAME`, by scale."""
     paths = {s: RESULTS / "papers" / f"{name}-{s}" / "summary.json" for s in recipes.SCALES}
     return {s: json.loads(path.read_text("utf-8")) for s, path in paths.items() if path.exists()}
-
-
-def _compared(name: str, part: recipes.Part) -> dict[str, Any] | None:
-    """A comparison of the part's budget and settings, in the form of a reproduction."""
-    stored = COMPARED.get((name, part.name))
-    if stored is None:
-        return None
-    found = json.loads((RESULTS / stored / "summary.json").read_text("utf-8"))
-    about = {"part": part.name, "augmentation": found["data"]["augmentation"]}
-    rows = [
-        {
-            **about,
-            "method": row["method"],
-            "values": row["errors"],
-            "mean": row["error_mean"],
-            "sem": row["error_sem"],
-            "seeds": len(row["errors"]),
-            "seconds_per_step": row["seconds_per_step"],
-        }
-        for row in found["rows"]
-        if row["method"] in part.published
-    ]
-    steps = {part.name: found["protocol"]["training"]["steps"]}
-    environment = found["environment"]
-    return {"name": name, "scale": "full", "steps": steps, "rows": rows, "environment": environment}
 
 
 def _rows(summary: dict[str, Any] | None, part: recipes.Part) -> dict[str, dict[str, Any]]:

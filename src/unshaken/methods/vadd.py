@@ -7,7 +7,7 @@ from torch import Tensor
 
 from unshaken import checks, draws
 from unshaken.adversaries.base import Penalty
-from unshaken.divergences import example_mean
+from unshaken.divergences import KL
 from unshaken.methods.consistency import probabilities, squared_distance
 from unshaken.methods.layers import changed_input, layer_of, own_pass
 from unshaken.passes import CleanPass
@@ -103,8 +103,7 @@ class VAdD(Term):
         p, q = probabilities(one), probabilities(other)
         if self.divergence == "squared":
             return squared_distance(p, q)
-        log_p, log_q = (h.log_softmax(1, dtype=p.dtype) for h in (one, other))
-        return example_mean((p * (log_p - log_q)).sum(1))
+        return KL()(other, one.log_softmax(1, dtype=p.dtype))
 
     def _flipped(self, mask: Tensor, slope: Tensor) -> Tensor:
         """The mask with the flips that gain most."""
