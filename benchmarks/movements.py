@@ -2,8 +2,9 @@
 
     UNSHAKEN_DATA=/path/to/data OMP_NUM_THREADS=1 python benchmarks/movements.py [CASE ...]
 
-Digits and MNIST with 100 labels and the rest unlabeled, MNIST with 1000 labels alone. With few labels every method stands beside entropy
-minimization and class balance, and so does VAT. Movements are affine and elastic, their root mean
+Digits and MNIST with 100 labels and the rest unlabeled, MNIST with 1000 labels alone. With few
+labels every method stands beside entropy minimization and class balance, and so does VAT.
+Movements are affine and elastic, or affine alone where the case says no more; their root mean
 square displacement is chosen for each method with the same grid, on held-out training examples and
 other seeds (:mod:`study`). A control "at equal cost" is random movement at its own best size with
 as many more steps as make its CPU time that of the worst movement.
