@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from unshaken import models
 from unshaken.data import Dataset
 from unshaken.methods import catalog
 from unshaken.training import load_model_weights
@@ -45,17 +44,10 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
             )
     parts = catalog.parts(settings.get("method", "baseline"))
     own = {part: settings.get(part, {}) for part in parts}
-    options |= catalog.network_options(own)
-    model = models.build(
-        options.pop("name"),
-        channels=dataset.channels,
-        size=dataset.size,
-        classes=dataset.classes,
-        **options,
+    shape = catalog.Shape(
+        dataset.channels, dataset.size, len(dataset.x_all), classes=dataset.classes
     )
-    inputs = len(dataset.x_all)
-    shape = catalog.Shape(dataset.channels, dataset.size, inputs, classes=dataset.classes)
-    model = catalog.adapt(model, shape, own)
+    model = catalog.build_network(options, shape, own)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

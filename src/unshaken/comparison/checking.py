@@ -12,7 +12,7 @@ from torch import nn
 from unshaken import checks, data
 from unshaken.comparison.mistakes import is_mistake
 from unshaken.comparison.protocol import Protocol
-from unshaken.comparison.single import Settings, build_network, shape_of
+from unshaken.comparison.single import Settings, shape_of
 from unshaken.data import Dataset
 from unshaken.data.paged import Paged
 from unshaken.methods import catalog
@@ -65,7 +65,7 @@ def _network(protocol: Protocol, settings: Settings, dataset: Dataset) -> nn.Mod
     """The network that methods with these settings train, tried on two examples."""
     name = protocol.network.get("name")
     try:
-        model = build_network(protocol, settings, dataset)
+        model = catalog.build_network(protocol.network, shape_of(dataset), settings)
     except (ValueError, TypeError) as error:
         if not is_mistake(error):
             raise

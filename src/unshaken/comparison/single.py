@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unshaken import data, models
+from unshaken import data
 from unshaken.alarm import AlarmWarning, Reached
 from unshaken.comparison.environment import provenance
 from unshaken.comparison.evaluation import Evaluation
@@ -76,25 +76,13 @@ def prepare(
     dataset = (load or Loader())(protocol, seed)
     chosen = protocol.split(dataset, seed)
     used = catalog.settings_for(method, {**protocol.methods, **settings})
-    shape = replace(shape_of(dataset), labeled=len(chosen.labeled))
+    shape = shape_of(dataset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_network(protocol, used, dataset)
-        terms = catalog.build(method, replace(shape, network=model), used)
+        model = catalog.build_network(protocol.network, shape, used)
+        known = replace(shape, labeled=len(chosen.labeled), network=model)
+        terms = catalog.build(method, known, used)
     return Prepared(Objective(model, *terms), dataset, chosen, used)
-
-
-def build_network(protocol: Protocol, settings: Settings, dataset: Dataset) -> nn.Module:
-    """The protocol's network for the data, as the methods of these settings need it."""
-    options = {**protocol.network, **catalog.network_options(settings)}
-    network = models.build(
-        options.pop("name"),
-        channels=dataset.channels,
-        size=dataset.size,
-        classes=dataset.classes,
-        **options,
-    )
-    return catalog.adapt(network, shape_of(dataset), settings)
 
 
 def shape_of(dataset: Dataset) -> catalog.Shape:

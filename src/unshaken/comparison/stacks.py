@@ -18,7 +18,6 @@ from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import (
     Loader,
     Settings,
-    build_network,
     describe,
     evaluation,
     few_threads,
@@ -74,10 +73,11 @@ def suits(
     if isinstance(x, Paged) or count * x.nbytes > MEMORY:
         return False
     with torch.random.fork_rng(devices=[]):
-        model = build_network(protocol, settings, dataset)
+        shape = shape_of(dataset)
+        model = catalog.build_network(protocol.network, shape, settings)
         if sum(p.numel() for p in model.parameters()) > LARGEST:
             return False
-        shape = replace(shape_of(dataset), examples=1, network=model)
+        shape = replace(shape, examples=1, network=model)
         objective = Objective(model, *catalog.build(method, shape, settings))
     return stack_objectives([objective]) is not None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from unshaken import models
 from unshaken.methods import combining, comparing, perturbing
 from unshaken.methods.combining import suggested
 from unshaken.methods.method import RANGES, Method, Range, Settings, Shape
@@ -28,6 +29,7 @@ __all__ = [
     "Shape",
     "adapt",
     "build",
+    "build_network",
     "fits",
     "has_own_network",
     "names_for",
@@ -151,6 +153,27 @@ def adapt(network: nn.Module, shape: Shape, settings: Mapping[str, Settings]) ->
         change = CATALOG[part].adapt
         network = network if change is None else change(network, shape, values)
     return network
+
+
+def build_network(
+    network: Mapping[str, Any], shape: Shape, settings: Mapping[str, Settings]
+) -> nn.Module:
+    """The network that the methods train on data of a shape.
+
+    Args:
+        network: its name and options, as :func:`unshaken.models.build` takes them.
+        shape: of the data; its classes are needed.
+        settings: of each method.
+
+    Raises:
+        ValueError: as :func:`unshaken.models.build` does.
+    """
+    options = {**network, **network_options(settings)}
+    name = options.pop("name")
+    common = models.build(
+        name, channels=shape.channels, size=shape.size, classes=shape.classes, **options
+    )
+    return adapt(common, shape, settings)
 
 
 def has_own_network(settings: Mapping[str, Settings]) -> bool:
