@@ -19,6 +19,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from study import Case, Entry, conduct
@@ -69,11 +70,11 @@ def few_labels(
     return found
 
 
-def surer(method: str, radius: float, steps: int) -> Entry:
+def surer(method: str, radius: float, steps: int, **training: Any) -> Entry:
     """More entropy minimization, its weight rising over 1000 steps, and a longer run."""
     others = {"entropy": {"weight": 1.0, "ramp": 1000.0}, **BALANCE}
     joined = "+".join([method, *others])
-    training = {"steps": steps}
+    training = {"steps": steps, **training}
     return Entry(joined, "radius", (radius,), {"weight": 1.0}, "", others, training)
 
 
@@ -139,6 +140,8 @@ CASES = {
         {
             **only(few_labels((1.5, 2.0), (1.5,), 6000), "worst movement", "random movement"),
             "random movement, entropy 1 after a ramp": surer("random-elastic", 2.5, 10_000),
+            # As many compiled steps as a quarter of an hour of one core has room for.
+            "the same, longer": surer("random-elastic", 2.5, 15_000, compile=True),
         },
         {"labels": 100, "network": {"name": "mlp", "widths": [500, 300, 150]}},
         # The mean of the last weights, with batch norm's statistics of all inputs: those of the
