@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.commands import mistake, unshaken
+from unshaken import data as unshaken_data
 
 FEW = ["--examples", "20", "--steps", "2", "--directions", "1", "--quiet", "--device", "cpu"]
 
@@ -61,6 +62,44 @@ def test_a_state_dict_with_an_import_path(run, tmp_path):
     assert content["comparison"]["shift"]["difference"] == 0
 
 
+@pytest.mark.parametrize("how", ["standard", "unit", "none"])
+def test_a_runs_inputs_are_scaled_as_they_were_in_training(tmp_path, how):
+    pixels = torch.randint(256, (60, 5, 6), dtype=torch.uint8, generator=torch.manual_seed(0))
+    y = (pixels[:, :3].float().mean((1, 2)) > 127).long()
+    unshaken_data.write_arrays(
+        tmp_path / "own.npz", x_train=pixels, y_train=y, x_test=pixels, y_test=y
+    )
+    words = ["--data", tmp_path / "own.npz", "--quiet", "--device", "cpu"]
+    train = ["--method", "baseline", "--normalize", how, "--steps", "60", "--batch-size", "20"]
+    out, other = tmp_path / "run", tmp_path / "other"
+    trained = json.loads(unshaken("train", *train, *words, "--json", "--out", out).out)
+    unshaken("train", "--method", "baseline", "--steps", "2", *words, "--out", other)
+    few = [*words, "--quick", "--examples", "60"]
+    said = unshaken("audit", out, "--compare", other, *few, "--json")
+    assert said.code == 0, said
+    found = json.loads(said.out)
+    assert found["accuracy"] == pytest.approx(100 - trained["rows"][0]["error_mean"])
+    assert found["accuracy"] > 60
+    told = [each["about"]["normalization"] for each in (found, found["other"])]
+    assert told[0] != told[1]
+    said = unshaken("audit", out, *few, "--normalize", "centered", "--json")
+    assert json.loads(said.out)["about"]["normalization"] == told[1]
+
+
+def test_a_run_beside_a_network_of_ones_own(run, tmp_path):
+    torch.save(other_net(1, 10).state_dict(), tmp_path / "own.pt")
+    words = ["--compare", tmp_path / "own.pt", "--data", "digits", "--families", "shift", *FEW]
+    said = unshaken("audit", run, "--model", f"{__name__}:other_net", *words)
+    assert said.code == 0, said
+    assert said.out.count("median threshold") == 2
+    # Both are looked at before the first is audited.
+    assert "there is no file or folder" in mistake("audit", run, "--compare", "nowhere", *FEW)
+
+
+def other_net(channels, classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * channels, classes))
+
+
 def same(channels, size, classes):
     from unshaken.comparison.protocol import named
     from unshaken.models import build
@@ -76,12 +115,13 @@ def same(channels, size, classes):
         ([], "audit needs a classifier"),
         (["nowhere"], "there is no file or folder nowhere"),
         (["RUN", "--families", "twist"], "families must be among"),
-        (["RUN", "--model", "conv_small"], "do not fit the network"),
+        (["RUN/model.safetensors", "--model", "nets"], "--model must be one of mlp"),
+        (["RUN", "--threads", "0"], "threads must be an integer >= 1, got 0"),
     ],
     ids=str,
 )
 def test_mistakes(run, words, sentence):
-    words = [str(run) if word == "RUN" else word for word in words]
+    words = [word.replace("RUN", str(run)) for word in words]
     assert sentence in mistake("audit", *words, *FEW)
 
 

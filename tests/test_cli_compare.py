@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -185,7 +187,7 @@ def test_a_method_that_fails_does_not_stop_the_others(tmp_path, counted):
     words = ["compare", "--data", "moons", "--methods", "vat,baseline", "--seeds", "2"]
     words += ["--settings.vat.weight", "1e39", "--steps", "5", "--jobs", "1", "--out", tmp_path]
     said = unshaken(*words)
-    assert said.code == 0
+    assert said.code == 1
     assert "vat, seed 0: failed: the loss became NaN or infinite at step 0: vat=" in said.err
     assert "vat, seed 1: the loss became NaN" in said.out
     vat, baseline = summary(tmp_path)["rows"]
@@ -197,8 +199,39 @@ def test_a_method_that_fails_does_not_stop_the_others(tmp_path, counted):
     assert "vat failed with seed 0: the loss became NaN" in (tmp_path / "report.html").read_text()
     # It would fail again: the failure is the result.
     counted.clear()
-    assert unshaken(*words).code == 0
+    assert unshaken(*words).code == 1
     assert counted == []
+
+
+@pytest.mark.usefixtures("_no_report")
+def test_another_network_of_the_same_name_is_trained_anew(tmp_path, counted, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["compare", "--data", "moons", "--methods", "baseline", "--seeds", "1", "--steps", "2"]
+    words += ["--model", "my_net:net", "--jobs", "1", "--quiet", "--out", tmp_path / "out"]
+
+    def written(width):
+        (tmp_path / "my_net.py").write_text(
+            "from torch import nn\n"
+            "def net(channels, classes):\n"
+            f"    return nn.Sequential(nn.Linear(channels, {width}), nn.Linear({width}, classes))\n"
+        )
+        sys.modules.pop("my_net", None)
+        importlib.invalidate_caches()
+
+    for width in (3, 3, 17):
+        written(width)
+        assert unshaken(*words).code == 0
+    assert counted == [("baseline", 0)] * 2
+
+
+def test_a_training_run_is_not_written_over(tmp_path):
+    words = ["--data", "moons", "--steps", "2", "--out", tmp_path / "run", "--quiet"]
+    assert unshaken("train", "--method", "baseline", *words).code == 0
+    before = (tmp_path / "run/report.html").read_bytes()
+    assert "holds a training run already" in mistake("compare", *words)
+    words = ["audit", tmp_path / "run", "--data", "digits", "--out", tmp_path / "run"]
+    assert "holds a training run already" in mistake(*words)
+    assert (tmp_path / "run/report.html").read_bytes() == before
 
 
 @pytest.mark.usefixtures("_no_report")

@@ -238,6 +238,8 @@ def test_outputs_without_an_input_gradient_are_named():
         shaped = x.reshape(4, 1, 6) if term.name == "vmt" else x
         with pytest.raises(ValueError, match=r"model gives outputs that do not depend on x"):
             term(lambda z: model(z).detach(), shaped, y)
+        with pytest.raises(ValueError, match=r"model gives outputs that do not depend on x"):
+            term(lambda z: model((z > 0).to(z)), shaped, y)
 
 
 def test_logits_of_another_batch_are_refused():
@@ -295,3 +297,5 @@ def test_label_free_terms_name_outputs_without_an_input_gradient(make):
     x, _ = networks.batch(SHAPE)
     with pytest.raises(ValueError, match=r"model gives outputs that do not depend on x"):
         make()(lambda z: model(z).detach(), x)
+    with pytest.raises(ValueError, match=r"model gives outputs that do not depend on x"):
+        make()(lambda z: model((z > 0).to(z)), x)

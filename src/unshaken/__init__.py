@@ -1,5 +1,8 @@
 """unshaken: train classifiers that small changes of their input do not shake."""
 
+from importlib import import_module
+from typing import Any
+
 from unshaken import (
     adversaries,
     distributions,
@@ -86,3 +89,12 @@ __all__ = [
     "perturbations",
     "sparsity",
 ]
+
+_LATER = ("data", "lightning", "robustness", "sklearn")
+
+
+def __getattr__(name: str) -> Any:
+    """Parts that bring libraries of their own are imported when they are asked for."""
+    if name in _LATER:
+        return import_module(f"unshaken.{name}")
+    raise AttributeError(f"module 'unshaken' has no attribute {name!r}")

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_LARGEST = (1 << 63) - 1
+
 
 def radius(value: Any, name: str = "radius") -> float:
     """``value`` as a finite number >= 0."""
@@ -45,6 +47,8 @@ def integer(value: Any, name: str, *, low: int = 1) -> int:
         raise TypeError(f"{name} must be an integer >= {low}, got {value!r}")
     if value < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {value}")
+    if int(value) > _LARGEST:
+        raise ValueError(f"{name} must be an integer of at most 63 bits, got {value}")
     return int(value)
 
 
@@ -107,8 +111,8 @@ def indices(index: Any, count: int, limit: int, name: str = "index") -> Tensor:
     """Example indices ``(N,)`` in ``[0, limit)``."""
     if index is None:
         raise ValueError(
-            f"{name} is needed: a mask table keeps one mask for each example; pass the indices of "
-            f"the {count} examples as {name}="
+            f"{name} is needed: a term that keeps something for each training example has to know "
+            f"which these are; pass the indices of the {count} examples as {name}="
         )
     if not isinstance(index, Tensor) or index.is_floating_point() or index.dtype == torch.bool:
         got = index.dtype if isinstance(index, Tensor) else type(index).__name__

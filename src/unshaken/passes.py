@@ -269,9 +269,7 @@ class CleanPass:
 
     def keep_gradient(self, gradient: Tensor | None) -> None:
         """Remember the cross-entropy's input gradient that the caller has computed."""
-        if gradient is None:
-            raise ValueError(_NO_GRAPH)
-        self._gradients["cross-entropy", False] = gradient
+        self._gradients["cross-entropy", False] = reached(gradient)
 
     def _new_leaf(self) -> Tensor:
         return self.x if self.x.requires_grad else self.x.detach().requires_grad_()
@@ -304,8 +302,10 @@ class CleanPass:
             total = divergence(logits, divergence.target(logits, self.y)).sum()
             _require_graph(total)
             with session.gradient_in_input():
-                (gradient,) = torch.autograd.grad(total, leaf, create_graph=create_graph)
-        return gradient
+                (gradient,) = torch.autograd.grad(
+                    total, leaf, create_graph=create_graph, allow_unused=True
+                )
+        return reached(gradient)
 
     def _replaced(self, session: Session) -> AbstractContextManager[Any]:
         """The model's layers replaced, where the batch is not too small for it to pay."""
@@ -318,8 +318,19 @@ class CleanPass:
             leaf = x.detach().requires_grad_()
             total = divergence(self.again(leaf), target).sum()
             _require_graph(total)
-            (gradient,) = torch.autograd.grad(total, leaf)
-        return gradient
+            (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True)
+        return reached(gradient)
+
+
+def reached(gradient: Tensor | None) -> Tensor:
+    """A gradient in the input, as ``torch.autograd.grad(..., allow_unused=True)`` gave it.
+
+    Raises:
+        ValueError: it is None: the way from the outputs is cut before it reaches the input.
+    """
+    if gradient is None:
+        raise ValueError(_NO_GRAPH)
+    return gradient
 
 
 def _require_graph(outputs: Tensor) -> None:

@@ -169,6 +169,13 @@ def test_every_number_of_axes(size):
     assert ("<h2>Most easily shaken" in render(result)) == bool(result.shaken)
 
 
+def test_without_labels_and_along_axes_of_one_pixel():
+    """Signals may come as images of one pixel's width, which cannot be deformed along it."""
+    result = audit(network((7, 1)), images(5, (7, 1)), steps=2, directions=1)
+    assert list(result.curves) == ["shift", "rotation", "scale", "affine"]
+    assert "without labels: accuracy counts unchanged" in result.table()
+
+
 def test_degrees_are_in_the_units_they_say():
     x = images(1, (21, 31))
     one = torch.ones(1)
@@ -270,9 +277,43 @@ class Still(nn.Module):
         return x.flatten(1).mean(1, keepdim=True) * torch.zeros(3) + torch.tensor([1.0, 0, 0])
 
 
+class Cut(nn.Module):
+    """Outputs have a graph, but it does not reach the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(81, 3)
+
+    def forward(self, x):
+        return self.last((x > 0).float().flatten(1))
+
+
+class Endless(nn.Module):
+    """Not a number, for some of the inputs or for all that were moved."""
+
+    def __init__(self, clean):
+        super().__init__()
+        self.clean = clean
+
+    def forward(self, x):
+        still = x if self.clean is None else x - self.clean[: len(x)]
+        moved = still.flatten(1).abs().amax(1, keepdim=True) > 1e-6
+        return torch.where(moved, math.nan, x.flatten(1)[:, :3])
+
+
+class Named(nn.Module):
+    def forward(self, x):
+        return {"logits": x.flatten(1)}
+
+
 @pytest.mark.parametrize(
     ("model", "data", "options", "error", "sentence"),
     [
+        (Cut(), images(2), {}, ValueError, "do not depend on x through autograd"),
+        (Endless(None), images(2), {}, ValueError, "got NaN or infinity for 2 of 2 examples"),
+        (Endless(images(2)), images(2), {}, ValueError, "model must give finite outputs"),
+        (Named(), images(2), {}, TypeError, r"must return a tensor of class scores .*, got dict"),
+        (network((5, 1)), images(2, (5, 1)), {"families": ["elastic"]}, ValueError, "2 pixels"),
         (len, images(2), {}, TypeError, "model must be a torch.nn.Module"),
         (network(), torch.randn(3, 4), {}, ValueError, "inputs \\(N, C, \\*size\\)"),
         (network(), 3, {}, TypeError, "data must be"),

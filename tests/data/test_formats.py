@@ -179,6 +179,22 @@ def test_npz_of_bytes_puts_channels_first(
     assert load(str(path)).x_train.shape[1:] == expected
 
 
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((6, 7, 3), (3, 6, 7)), ((6, 7, 1), (1, 6, 7)), ((3, 6, 7), (3, 6, 7)), ((6, 7), (6, 7)),
+     ((2, 9, 3), (2, 9, 3)), ((9, 2, 1), (9, 2, 1))],
+)  # fmt: skip
+def test_npz_of_numbers_puts_the_channels_of_images_first(
+    tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    x = np.random.default_rng(0).normal(size=(8, *shape))
+    path = files.write_npz(tmp_path / "own.npz", x_train=x, x_test=x[:4], y_test=np.zeros(4))
+    found = load(str(path)).x_train
+    assert found.shape[1:] == expected
+    if shape[-1] == 3 != shape[0] and len(shape) == 3 and shape[0] > 4:
+        torch.testing.assert_close(found, torch.from_numpy(x).float().movedim(3, 1))
+
+
 def test_npz_of_numbers_stays_as_it_is(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(8, 3)) * 7
     path = files.write_npz(tmp_path / "own.npz", x_train=x, x_test=x[:4], y_test=np.zeros(4))

@@ -63,8 +63,10 @@ def module(tmp_path, monkeypatch):
         "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))\n"
         "def wide(channels, size, classes, widths):\n"
         "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(widths[0]))\n"
-        "def broken(channels):\n"
+        "def broken(channels, depth):\n"
         "    return nn.Identity()\n"
+        "def fixed():\n"
+        "    return nn.Flatten()\n"
         "def nothing(**shape):\n"
         "    return None\n"
     )
@@ -77,13 +79,29 @@ def test_an_import_path_is_called_with_the_shape(module):
     x = torch.randn(2, 3, 8, 8)
     assert models.build(f"{module}:plain", **SHAPE)(x).shape == (2, 2)
     assert models.build(f"{module}:wide", **SHAPE, widths=[7])(x).shape == (2, 7)
+    assert models.build(f"{module}:fixed", **SHAPE)(x).shape == (2, 192)
+    with pytest.raises(ValueError, match=r"keyword arguments among .*, widths, .* 'widths'"):
+        models.build(f"{module}:plain", **SHAPE, widths=[7])
+
+
+def test_the_source_tells_one_network_from_another(module):
+    path = f"{module}:fixed"
+    before = models.source(path, nn.Linear(2, 3))
+    assert before == models.source(path, nn.Linear(2, 3))
+    assert "def fixed" in before
+    assert before != models.source(path, nn.Linear(2, 4))
+    assert before != models.source(f"{module}:plain", nn.Linear(2, 3))
 
 
 @pytest.mark.parametrize(
     ("function", "error", "sentence"),
     [
         ("absent", ValueError, "must name a function that can be imported.*'absent'"),
-        ("broken", ValueError, "function of the keyword arguments channels, size, classes; "),
+        (
+            "broken",
+            ValueError,
+            "function of keyword arguments among .*, classes, .*depth",
+        ),
         ("nothing", TypeError, r"must return a torch\.nn\.Module, got NoneType"),
         ("__name__", ValueError, "must be a function of"),
     ],

@@ -29,6 +29,13 @@ class Poison(Term):
         return Penalty(value / 0.0 if self.left == 0 else value, None, logits)
 
 
+def named(indices, limit=10):
+    """The first few, and how many more."""
+    shown = [*map(str, indices.tolist()[:limit])]
+    more = len(indices) - limit
+    return f"[{', '.join([*shown, f'... {more} more'] if more > 0 else shown)}]"
+
+
 def test_it_stops_and_names_step_term_and_batch(tmp_path):
     data, split = noise()
     model = network()
@@ -46,7 +53,7 @@ def test_it_stops_and_names_step_term_and_batch(tmp_path):
     assert error.value.checkpoint == kept
     assert str(error.value) == (
         f"the loss became NaN or infinite at step 12: poison=inf; labeled batch: "
-        f"{labeled.tolist()}; unlabeled batch: {unlabeled.tolist()}; "
+        f"{named(labeled)}; unlabeled batch: {named(unlabeled)}; "
         f"the last good state is {kept}"
     )
     # The bad loss did not reach the weights.

@@ -9,6 +9,7 @@ from unshaken import checks
 from unshaken.adversaries.base import Adversary, Problem
 from unshaken.autograd import flat, per_example
 from unshaken.divergences import Divergence
+from unshaken.passes import reached
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.mask import Mask
 from unshaken.ramps import Ramp
@@ -72,7 +73,7 @@ def climb(problem: Problem, a: Tensor, radius: float, steps: int, *, keep: bool)
             most = torch.where(better, value.to(most.dtype), most)
             if last:
                 return best
-            (slope,) = torch.autograd.grad(total, leaf)
-            found = perturbation.steepest(x, slope, radius)
+            (slope,) = torch.autograd.grad(total, leaf, allow_unused=True)
+            found = perturbation.steepest(x, reached(slope), radius)
             a = torch.where(per_example(flat(found).any(1), found), found, a)
     return a

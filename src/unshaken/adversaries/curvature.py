@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 from unshaken import draws
 from unshaken.adversaries.base import Problem
 from unshaken.autograd import flat, full_precision, per_example
-from unshaken.passes import CleanPass
+from unshaken.passes import CleanPass, reached
 
 
 def product(problem: Problem, tangent: Tensor, *, exact: bool = False, last: bool = True) -> Tensor:
@@ -54,7 +54,7 @@ def product(problem: Problem, tangent: Tensor, *, exact: bool = False, last: boo
         )
         if last:
             clean.forget_linearization()
-    return torch.zeros_like(leaf) if found is None else found
+    return reached(found)
 
 
 def response(problem: Problem, tangent: Tensor) -> Tensor:
@@ -84,7 +84,8 @@ def _traced_response(clean: CleanPass, tangent: Tensor) -> Tensor:
     leaf, outputs = clean.linearization()
     with torch.enable_grad():
         u = torch.zeros_like(outputs).requires_grad_()
-        (pulled,) = torch.autograd.grad(outputs, leaf, u, create_graph=True)
+        (pulled,) = torch.autograd.grad(outputs, leaf, u, create_graph=True, allow_unused=True)
+        pulled = reached(pulled)
         (found,) = torch.autograd.grad(pulled, u, tangent.to(pulled.dtype), retain_graph=True)
     return found.detach()
 

@@ -10,6 +10,7 @@ from unshaken.adversaries.base import Adversary, Problem
 from unshaken.adversaries.curvature import response
 from unshaken.autograd import full_precision, per_example
 from unshaken.divergences import Divergence
+from unshaken.passes import reached
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.movement import Movement
 from unshaken.ramps import Ramp
@@ -79,8 +80,9 @@ class TopEigenvector(Adversary):
         with torch.enable_grad():
             sums = outputs.reshape(len(x), -1).sum(0).unbind()
         found = [
-            movement.pull_back(x, torch.autograd.grad(total, leaf, retain_graph=True)[0])
+            movement.pull_back(x, reached(slope))
             for total in sums
+            for slope in torch.autograd.grad(total, leaf, retain_graph=True, allow_unused=True)
         ]
         return torch.stack(found, 2).reshape(len(x), -1, *logits.shape[1:])
 

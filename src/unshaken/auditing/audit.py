@@ -15,7 +15,7 @@ from unshaken.auditing.examples import examples_of
 from unshaken.auditing.families import Family, families_for
 from unshaken.auditing.layers import Layers
 from unshaken.auditing.result import Audit, Curve, Moved
-from unshaken.auditing.sensitivity import input_gradient, sensitivities
+from unshaken.auditing.sensitivity import input_gradient, outputs_of, sensitivities
 from unshaken.perturbations.warp import PADDINGS, warp
 
 SHOWN = 4
@@ -198,8 +198,7 @@ class _Work:
     def __call__(self, x: Tensor) -> Tensor:
         """The classes that the model predicts."""
         with torch.no_grad():
-            outputs: Tensor = self.model(x.to(self.place))
-        return outputs.argmax(1)
+            return outputs_of(self.model, x.to(self.place)).argmax(1)
 
     def _start(self, families: list[Family]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Predictions, input gradients of the margin's loss, and sensitivities."""

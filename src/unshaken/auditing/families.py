@@ -23,11 +23,13 @@ class Family(ABC):
         name: as the command line knows it.
         unit: of the degree.
         axes: which numbers of spatial axes it is defined for.
+        shortest: pixels that every axis must have.
     """
 
     name: str
     unit: str
     axes: Sequence[int] = (1, 2, 3)
+    shortest: int = 1
 
     def __init__(self, size: Sequence[int], padding: str = "border") -> None:
         self.size = tuple(size)
@@ -166,6 +168,7 @@ class _Elastic(Family):
     """Smooth deformations of 4 cosine modes along each axis, ``degree`` in pixels (RMS)."""
 
     name, unit = "elastic", "pixels"
+    shortest = 2
 
     def field(self) -> Field:
         return Elastic(min(4, min(self.size)))
@@ -187,7 +190,8 @@ def families_for(names: Sequence[str] | None, size: Sequence[int], padding: str)
     """
     n = len(size)
     if names is None:
-        return [each(size, padding) for each in FAMILIES.values() if n in each.axes]
+        suits = [each for each in FAMILIES.values() if n in each.axes]
+        return [each(size, padding) for each in suits if min(size) >= each.shortest]
     found = []
     for name in names:
         if name not in FAMILIES:
@@ -196,6 +200,11 @@ def families_for(names: Sequence[str] | None, size: Sequence[int], padding: str)
             raise ValueError(
                 f"families: {name} needs {' or '.join(map(str, FAMILIES[name].axes))} spatial "
                 f"axes, got inputs of size {tuple(size)}"
+            )
+        if min(size) < FAMILIES[name].shortest:
+            raise ValueError(
+                f"families: {name} needs at least {FAMILIES[name].shortest} pixels along each "
+                f"axis, got inputs of size {tuple(size)}"
             )
         found.append(FAMILIES[name](size, padding))
     return found

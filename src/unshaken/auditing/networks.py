@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from unshaken.data import Dataset
+from unshaken.data import Dataset, Standardization, Whitening, read_normalization
 from unshaken.methods import catalog
 from unshaken.training import load_model_weights
 
@@ -21,8 +21,8 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
             wrote (nothing in any of them is executed), or ``timm:NAME`` for a pretrained model of
             timm (``timm:NAME:random`` for an untrained one).
         dataset: the data, for the network's inputs and classes.
-        network: a network's name or an import path ``package.module:function``; not needed for a
-            run's folder, which names its own.
+        network: a network's name or an import path ``package.module:function``, for what does not
+            tell by itself how its network is made, as a run's folder does.
 
     Raises:
         ValueError: the network is not known or the weights do not fit it.
@@ -32,16 +32,15 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
         return _from_timm(name.removeprefix("timm:"), dataset)
     path = Path(name)
     weights = load_model_weights(path)
-    settings: dict[str, Any] = {}
-    options: dict[str, Any] = {"name": network}
-    if network is None:
-        settings = _described(path)
-        options = dict(settings.get("network") or {})
-        if not options:
+    _, settings = _run_of(path)
+    options = dict(settings.get("network") or {})
+    if not options:
+        if network is None:
             raise ValueError(
                 f"model must say how the network of {name} is made: a name or "
                 "package.module:function; only a run's folder tells by itself"
             )
+        settings, options = {}, {"name": network}
     parts = catalog.parts(settings.get("method", "baseline"))
     own = {part: settings.get(part, {}) for part in parts}
     shape = catalog.Shape(
@@ -59,15 +58,28 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
     return model
 
 
-def _described(path: Path) -> dict[str, Any]:
-    """The settings that a run's folder tells of; nothing where there is no such folder."""
+def normalization_of(name: str) -> str | Standardization | Whitening | None:
+    """How the inputs of a run were scaled, by its folder; None where there is no such folder.
+
+    Raises:
+        DataError: the folder's file is damaged.
+    """
+    folder, settings = _run_of(Path(name))
+    if folder is None or not settings.get("network"):
+        return None
+    file = folder / "normalization.safetensors"
+    return read_normalization(file) if file.is_file() else "none"
+
+
+def _run_of(path: Path) -> tuple[Path | None, dict[str, Any]]:
+    """The run's folder in which the path lies, if it does, and the settings that it tells of."""
     for folder in (path, path.parent, path.parent.parent):
         file = folder / "config.json"
         if file.is_file():
             content = json.loads(file.read_text("utf-8"))
             found = content.get("settings", {})
-            return dict(found) if isinstance(found, dict) else {}
-    return {}
+            return folder, dict(found) if isinstance(found, dict) else {}
+    return None, {}
 
 
 def _from_timm(name: str, dataset: Dataset) -> nn.Module:

@@ -187,8 +187,12 @@ class Audit:
 
     def table(self) -> str:
         """The thresholds as text."""
+        count = len(self.predictions)
+        first = f"accuracy {self.accuracy:.2f} % on {count} examples"
+        if self.labels is None:
+            first = f"{count} examples without labels: accuracy counts unchanged predictions"
         lines = [
-            f"accuracy {self.accuracy:.2f} % on {len(self.predictions)} examples",
+            first,
             f"{'movement':10s} {'median threshold':>22s} {'unchanged':>10s}   worst accuracy",
         ]
         for name, c in self.curves.items():

@@ -9,21 +9,45 @@ from torch.nn import functional as F
 from unshaken.auditing.families import Family
 from unshaken.perturbations import Mask
 
+_NO_GRAPH = (
+    "model gives outputs that do not depend on x through autograd; an audit needs a model whose "
+    "input can be differentiated"
+)
+
+
+def outputs_of(model: nn.Module, x: Tensor) -> Tensor:
+    """The model's outputs.
+
+    Raises:
+        TypeError: they are no tensor.
+        ValueError: one of them is NaN or infinite: no class is the largest.
+    """
+    outputs = model(x)
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"model must return a tensor of class scores (N, classes), got {type(outputs).__name__}"
+        )
+    broken = ~outputs.isfinite().flatten(1).all(1) if outputs.dim() > 1 else ~outputs.isfinite()
+    if broken.any():
+        raise ValueError(
+            f"model must give finite outputs, got NaN or infinity for {int(broken.sum())} of "
+            f"{len(x)} examples of a batch"
+        )
+    return outputs
+
 
 def input_gradient(model: nn.Module, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Outputs and ``∂(−log p_y)/∂x`` of each example, y the predicted classes unless given.
 
     Raises:
-        ValueError: the outputs are not ``(N, classes)`` or do not depend on x.
+        TypeError: the model gives no tensor.
+        ValueError: the outputs are not ``(N, classes)``, not finite or do not depend on x.
     """
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
-        logits = model(leaf)
+        logits = outputs_of(model, leaf)
         if not logits.requires_grad:
-            raise ValueError(
-                "model gives outputs that do not depend on x through autograd; an audit needs a "
-                "model whose input can be differentiated"
-            )
+            raise ValueError(_NO_GRAPH)
         if logits.dim() != 2 or logits.shape[0] != len(x) or logits.shape[1] < 2:
             raise ValueError(
                 "model must give outputs (N, classes) with at least 2 classes, got shape "
@@ -31,7 +55,9 @@ def input_gradient(model: nn.Module, x: Tensor, y: Tensor | None = None) -> tupl
             )
         y = logits.argmax(1) if y is None else y
         total = F.cross_entropy(logits.float(), y, reduction="sum")
-        (g,) = torch.autograd.grad(total, leaf)
+        (g,) = torch.autograd.grad(total, leaf, allow_unused=True)
+        if g is None:
+            raise ValueError(_NO_GRAPH)
     return logits.detach(), g.float()
 
 

@@ -10,7 +10,7 @@ from unshaken.cli.values import Mistake
 
 
 def audit(
-    run: str = "",
+    run: str | None = None,
     data: str = "digits",
     model: str | None = None,
     compare: str | None = None,
@@ -41,8 +41,8 @@ def audit(
         run: a run's folder, a checkpoint, a safetensors or state-dict file, or timm:NAME
         data: a data set's name, a folder of images, an .npz file, or hub:OWNER/NAME; its test set
             is used
-        model: a network's name, or an import path package.module:function; a run's folder tells by
-            itself how its network is made
+        model: a network's name, or an import path package.module:function; not used for a run's
+            folder, which tells by itself how its network is made
         compare: a second classifier to show beside it, as the first word
         families: shift, rotation, scale, affine, elastic; all that suit the data unless given
         examples: how many examples of the test set
@@ -53,8 +53,8 @@ def audit(
         padding: what lies outside of an input, border, zeros, reflection or circular
         batch_size: examples that pass the network at once; memory is bounded by it
         layers: also look at what each layer makes of a movement; unless given, not if quick
-        normalize: none, unit, centered, standard or zca; as the classifier was trained, the data's
-            own unless given
+        normalize: none, unit, centered, standard or zca; unless given, what a run's folder tells,
+            else the data's own
         seed: of the data and the random directions
         device: cpu, cuda or cuda:N; a GPU where there is one unless given
         threads: threads of PyTorch
@@ -65,12 +65,13 @@ def audit(
     """
     import torch
 
+    from unshaken import checks
     from unshaken import data as sources
     from unshaken.auditing import audit as audit_of
-    from unshaken.auditing.networks import classifier
-    from unshaken.cli.chosen import check_data
+    from unshaken.auditing.networks import classifier, normalization_of
+    from unshaken.cli.chosen import check_data, find_own_modules
     from unshaken.comparison.environment import environment
-    from unshaken.comparison.folder import require_folder
+    from unshaken.comparison.folder import require_folder, require_no_run
     from unshaken.training import TrainingConfig
     from unshaken.training.runtime import make_runtime
 
@@ -79,15 +80,22 @@ def audit(
     check_data(data)
     if out is not None:
         require_folder(Path(out))
+        require_no_run(Path(out))
     if threads is not None:
-        torch.set_num_threads(threads)
-    dataset = sources.load(data, seed=seed, normalize=normalize, download=download)
+        torch.set_num_threads(checks.integer(threads, "threads"))
+    if model is not None:
+        find_own_modules(model)
     place = make_runtime(TrainingConfig(steps=1, batch_size=1), device).device
-    found = []
+    prepared = []
     for name in [run] if compare is None else [run, compare]:
+        how = normalization_of(name) if normalize is None else normalize
+        dataset = sources.load(data, seed=seed, normalize=how, download=download)
+        prepared.append((name, dataset, classifier(name, dataset, model)))
+    found = []
+    for name, dataset, network in prepared:
         found.append(
             audit_of(
-                classifier(name, dataset, model),
+                network,
                 dataset,
                 families=families,
                 examples=examples,
@@ -102,6 +110,7 @@ def audit(
                 about={
                     "model": Path(name).name or name,
                     "data": data,
+                    "normalization": dataset.info.get("preprocessing", ""),
                     "environment": environment(1, torch.get_num_threads()),
                 },
                 progress=None if quiet else _show,

@@ -36,7 +36,7 @@ def protocol_of(
     Raises:
         Mistake, ValueError, TypeError: a name is unknown or a number out of range.
     """
-    from unshaken import checks, models
+    from unshaken import checks
     from unshaken.comparison.protocol import named
     from unshaken.data import NORMALIZATIONS
 
@@ -58,15 +58,26 @@ def protocol_of(
     if augment is not None:
         changes["augment"] = augmentation_of(augment)
     if model is not None:
-        if ":" not in model:
-            check_known("--model", model, models.NAMES, "or package.module:function")
-        elif os.getcwd() not in sys.path:
-            # As for a script: a module of the folder at hand can be imported, but shadows none.
-            sys.path.append(os.getcwd())
+        find_own_modules(model)
         changes["network"] = {"name": model}
     changed = protocol.with_changes(**changes)
     changed.config(0)
     return with_steps(changed, steps, "evaluate_every" in given)
+
+
+def find_own_modules(model: str) -> None:
+    """Let an import path reach modules of the folder at hand.
+
+    Raises:
+        Mistake: it is no import path, and no known name either.
+    """
+    from unshaken import models
+
+    if ":" not in model:
+        check_known("--model", model, models.NAMES, "or package.module:function")
+    elif os.getcwd() not in sys.path:
+        # As for a script: a module of the folder at hand can be imported, but shadows none.
+        sys.path.append(os.getcwd())
 
 
 def with_steps(protocol: Protocol, steps: int | None, evaluated: bool = False) -> Protocol:
@@ -118,7 +129,8 @@ def settings_of(
         part, dot, name = key.rpartition(".")
         if not dot:
             if len(parts) != 1:
-                raise Mistake(f"--settings must say whose, as {parts[0]}.{name}; got {name!r}")
+                having = [p for p in parts if name in catalog.CATALOG[p].settings] or parts
+                raise Mistake(f"--settings must say whose, as {having[0]}.{name}; got {name!r}")
             part = parts[0]
         check_known("--settings: a method", part, catalog.CATALOG)
         if part not in parts:

@@ -92,11 +92,12 @@ def compare(
     )
 
     from unshaken.comparison.compare import compare as run_all
-    from unshaken.comparison.folder import require_folder
+    from unshaken.comparison.folder import require_folder, require_no_run
     from unshaken.comparison.live import Live, print_table
     from unshaken.comparison.single import Loader
 
     require_folder(Path(out))
+    require_no_run(Path(out))
     numbers = seeds or list(range(5))
     load = Loader(download=download)
     chosen = named
@@ -122,7 +123,8 @@ def compare(
         print_table(result.summary)
         print(f"report: {Path(out) / 'report.html'}")
     tell_lost(result.lost)
-    return 1 if result.lost else 0
+    failed = any(row["failures"] for row in result.summary["rows"])
+    return 1 if result.lost or failed else 0
 
 
 def _expanded(named: list[str], protocol: Protocol, dataset: Dataset) -> list[str]:

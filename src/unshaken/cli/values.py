@@ -23,6 +23,8 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 def text(value: Any) -> str | None:
     """A name or path; a number in a config file is meant as a name too."""
+    if isinstance(value, str) and not value.strip():
+        raise Mistake(f"must not be empty, got {value!r}")
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -59,6 +61,9 @@ def names(value: Any) -> list[str] | None:
     return list(dict.fromkeys(value))
 
 
+_MOST_SEEDS = 1_000_000
+
+
 def seeds(value: Any) -> list[int] | None:
     """``5`` (how many: 0 to 4), or ``0,3,7`` or ``[7]`` (which ones)."""
     expected = "must be how many (5) or which (0,3,7)"
@@ -70,11 +75,11 @@ def seeds(value: Any) -> list[int] | None:
             raise Mistake(f"{expected}, got {value!r}")
         several = len(found) > 1 or re.search(r"[,\[]", value)
         value = [int(part) for part in found] if several else int(found[0])
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_SEEDS:
         return list(range(value))
     if not isinstance(value, list) or not value:
         raise Mistake(f"{expected}, got {value!r}")
-    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in value):
+    if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 63 for n in value):
         raise Mistake(f"{expected}, got {value!r}")
     return list(dict.fromkeys(value))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from unshaken import checks, data
+from unshaken import checks, data, models
 from unshaken.comparison.mistakes import is_mistake
 from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Settings, shape_of
@@ -35,6 +35,12 @@ def check(
     if protocol.augmentation() is not None and not dataset.size:
         raise ValueError(
             f"augment needs inputs (N, C, *size), got plain vectors of {dataset.channels} values"
+        )
+    shift = protocol.augment.get("shift", 0) if protocol.augment else 0
+    if shift and shift >= min(dataset.size):
+        raise ValueError(
+            f"augment: shift must be less than the {min(dataset.size)} pixels of the shortest "
+            f"axis, got {shift}"
         )
     common: nn.Module | None = None
     found: dict[str, dict[str, dict[str, float]]] = {}
@@ -94,14 +100,23 @@ def _network(protocol: Protocol, settings: Settings, dataset: Dataset) -> nn.Mod
     return model
 
 
-def identity(dataset: Dataset, name: str) -> str:
-    """What tells data from other data of the same name.
+def identity(dataset: Dataset, protocol: Protocol) -> str:
+    """What tells data and network from others of the same names.
 
-    Sets that ship or were published are what their name says. Files of the user's own are known
-    by their content, wherever they lie: a changed file is other data.
+    Sets that ship or were published are what their name says, and so are the library's networks.
+    Files of the user's own are known by their content, wherever they lie: a changed file is other
+    data; networks of the user's own by their source.
     """
-    if name in data.NAMES:
-        return name
+    found = protocol.data if protocol.data in data.NAMES else _content(dataset)
+    name = protocol.network.get("name", "")
+    if ":" in name:
+        with torch.random.fork_rng(devices=[]):
+            network = catalog.build_network(protocol.network, shape_of(dataset), {})
+        found += f" {hashlib.sha256(models.source(name, network).encode()).hexdigest()}"
+    return found
+
+
+def _content(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     tensors = (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
     for tensor in (*tensors, dataset.x_unlabeled):

@@ -111,7 +111,7 @@ def compare(
         load = load or Loader()
         dataset = load(protocol, seeds[0])
         used = check(protocol, methods, settings or {}, dataset, seeds[0])
-        content = identity(dataset, protocol.data)
+        content = identity(dataset, protocol)
         prints = {m: protocol.fingerprint(m, used[m], content) for m in methods}
         records: list[dict[str, Any]] = []
         runs: list[Task] = []

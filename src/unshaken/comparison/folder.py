@@ -22,7 +22,8 @@ class ComparisonFolder:
         path: the folder; it is made.
 
     Raises:
-        ValueError: it cannot be written, or another process compares in it.
+        ValueError: it cannot be written, another process compares in it, or it holds a training
+            run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,6 +31,7 @@ class ComparisonFolder:
         self.pictures = path / "pictures"
         self._lock: int | None = None
         require_folder(path)
+        require_no_run(path)
         self._take_lock()
         self.clean()
 
@@ -89,6 +91,12 @@ def require_folder(path: Path) -> None:
             f"out must be a folder that can be written, got {str(path)!r}: "
             f"{error.strerror or error}"
         ) from error
+
+
+def require_no_run(path: Path) -> None:
+    """Raise ``ValueError`` where a training run lies in a folder: its report would be replaced."""
+    if (path / "config.json").is_file() and (path / "checkpoints").is_dir():
+        raise ValueError(f"out: {path} holds a training run already; name another folder")
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ class Footing:
         commit: of its checkout, where it is one.
         protocol: names the data.
         seed: loads them.
-        content: what tells them from other data of the same name.
+        content: what tells data and network from others of the same names.
     """
 
     version: str
@@ -33,7 +33,7 @@ class Footing:
 
 def footing(protocol: Protocol, seed: int, load: Loader) -> Footing:
     """That of this process."""
-    content = identity(load(protocol, seed), protocol.data)
+    content = identity(load(protocol, seed), protocol)
     version = f"{unshaken.__version__} (runs of version {VERSION})"
     return Footing(version, _commit(), protocol, seed, content)
 
@@ -52,7 +52,9 @@ def difference(wanted: Footing, load: Loader) -> str:
     if here.commit and wanted.commit and here.commit != wanted.commit:
         return f"it runs the commit {here.commit}, not {wanted.commit}: check out the same one"
     if here.content != wanted.content:
-        return f"its data {name!r} have another content: copy the files, with their times, to it"
+        own = ":" in wanted.protocol.network.get("name", "")
+        what = f"its data {name!r} or its network" if own else f"its data {name!r}"
+        return f"{what} have another content: copy the files, with their times, to it"
     return ""
 
 

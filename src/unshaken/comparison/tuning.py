@@ -86,7 +86,7 @@ def tune(
     load = load or Loader()
     dataset = load(plan.protocol, plan.seeds[0])
     plan.check(dataset)
-    content = identity(dataset, plan.protocol.data)
+    content = identity(dataset, plan.protocol)
     points = grid(plan.space, plan.trials) if plan.search == "grid" else []
     with closing(Study(out, plan.identity(content), plan.space, plan.search, points)) as study:
         runs = Runs(plan, out, content, jobs, threads, engine, load)

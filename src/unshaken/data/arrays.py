@@ -39,7 +39,9 @@ def write_arrays(
     Args:
         path: ends in ``.npz``.
         x_train: ``(N, C, *size)`` or ``(N, D)``; uint8 for pixels of 0 .. 255, which ``load``
-            divides by 255, or floating point for values with a unit of their own.
+            divides by 255, or floating point for values with a unit of their own. ``load`` takes
+            ``(N, H, W, C)`` with 1, 3 or 4 channels, too, and uint8 of shape ``(N, H, W)``;
+            floating point of shape ``(N, H, W)`` would be a signal of H channels.
         y_train: ``(N,)`` whole numbers 0 .. classes - 1.
         x_test: ``(M, C, *size)`` or ``(M, D)``.
         y_test: ``(M,)``.
@@ -202,8 +204,7 @@ def _raw(arrays: Mapping[str, Array], source: str, words: str) -> Raw:
     pixels = types == {"uint8"}
     if "uint8" in types and not pixels and all(x.dtype.kind in "biuf" for x in inputs.values()):
         raise DataError(f"{source}: expected inputs of one type, got {', '.join(sorted(types))}")
-    if pixels:
-        inputs = {key: _channels_first(x) for key, x in inputs.items()}
+    inputs = {key: _channels_first(x) for key, x in inputs.items()}
     return Raw(
         inputs["x_train"],
         arrays["y_train"],
@@ -216,10 +217,13 @@ def _raw(arrays: Mapping[str, Array], source: str, words: str) -> Raw:
 
 
 def _channels_first(x: Array) -> Array:
-    """Pixels ``(N, H, W)`` or ``(N, H, W, C)`` with the channels on axis 1; others unchanged."""
-    if x.ndim == 3:
+    """Images ``(N, H, W, C)``, and pixels ``(N, H, W)``, with the channels on axis 1.
+
+    Others are unchanged: what has three axes and is no uint8 may be a signal ``(N, C, L)``.
+    """
+    if x.ndim == 3 and x.dtype == np.uint8:
         return x[:, None]
-    if x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] > 4:
+    if x.ndim == 4 and x.shape[3] in (1, 3, 4) and min(x.shape[1:3]) > 4:
         moved = x.transpose(0, 3, 1, 2)
         return moved if isinstance(x, np.memmap) else np.ascontiguousarray(moved)
     return x

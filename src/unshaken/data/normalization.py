@@ -105,6 +105,15 @@ class Standardization:
         shape = (1, -1, *[1] * (x.ndim - 2))
         return self.mean.to(x).view(shape), self.std.to(x).view(shape)
 
+    def words(self) -> str:
+        """What it does, for a report."""
+        if len(self.mean) > 4:
+            return "standardized with the statistics of another training set"
+        means, stds = (", ".join(f"{v:.3g}" for v in t.tolist()) for t in (self.mean, self.std))
+        if (self.std != 1).any():
+            return f"minus {means}, divided by {stds}"
+        return f"minus {means}" if self.mean.any() else "in [0, 1]"
+
     def save(self, path: Path | str) -> None:
         """Write the statistics as a safetensors file."""
         save_tensors(path, "standardization", {"mean": self.mean, "std": self.std})

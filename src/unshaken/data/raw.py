@@ -46,15 +46,17 @@ class Raw:
     plane: Tensor | None = None
 
 
-def finish(raw: Raw, name: str, source: str, normalize: str | None) -> Dataset:
+def finish(
+    raw: Raw, name: str, source: str, normalize: str | Standardization | Whitening | None
+) -> Dataset:
     """Check the arrays, normalize them and make the :class:`Dataset`.
 
     Args:
         raw: what the reader brought.
         name: the data set's name.
         source: the file or folder, as messages name it.
-        normalize: one of :data:`NORMALIZATIONS`; None for "centered" where the values have a
-            scale and "none" elsewhere.
+        normalize: one of :data:`NORMALIZATIONS`, or the statistics of another set; None for
+            "centered" where the values have a scale and "none" elsewhere.
 
     Raises:
         DataError: an array is not what it should be.
@@ -62,7 +64,8 @@ def finish(raw: Raw, name: str, source: str, normalize: str | None) -> Dataset:
     """
     if normalize is None:
         normalize = "none" if raw.scale is None else "centered"
-    if normalize not in NORMALIZATIONS:
+    given = None if isinstance(normalize, str) else normalize
+    if isinstance(normalize, str) and normalize not in NORMALIZATIONS:
         raise ValueError(
             f"normalize: expected one of {', '.join(NORMALIZATIONS)}, got {normalize!r}"
         )
@@ -81,7 +84,7 @@ def finish(raw: Raw, name: str, source: str, normalize: str | None) -> Dataset:
                 f"{source}: {key}: expected examples of shape {shape} as in x_train, got "
                 f"{tuple(x.shape[1:])}"
             )
-    normalization = _fit(normalize, tensors["x_train"], source)
+    normalization = given or _fit(str(normalize), tensors["x_train"], source)
     if normalize in ("unit", "centered"):
         for key, x in tensors.items():
             if isinstance(x, Paged):
@@ -208,7 +211,7 @@ def _fit(normalize: str, x: Tensor | Paged, source: str) -> Standardization | Wh
         raise DataError(f"{source}: {error}") from error
 
 
-def _words(normalize: str, raw: Raw) -> str:
+def _words(normalize: str | Standardization | Whitening, raw: Raw) -> str:
     scaled = "" if raw.scale is None or normalize == "none" else f"divided by {raw.scale:g}, "
     words = {
         "none": "values as they came",
@@ -216,6 +219,7 @@ def _words(normalize: str, raw: Raw) -> str:
         "centered": f"{scaled}minus 0.5",
         "standard": f"{scaled}standardized per channel with the training set's mean and deviation",
         "zca": f"{scaled}ZCA-whitened with the training set's statistics",
-    }[normalize]
+    }
+    told = words[normalize] if isinstance(normalize, str) else f"{scaled}{normalize.words()}"
     before = raw.info.get("preprocessing")
-    return f"{before}; {words}" if before else words
+    return f"{before}; {told}" if before else told

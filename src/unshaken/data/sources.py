@@ -15,10 +15,12 @@ from .errors import DataError
 from .folders import image_folder
 from .hub import PREFIX, hub
 from .idx import is_idx_folder, mnist
+from .normalization import Standardization
 from .parquet import parquet, parquet_files
 from .raw import Raw, finish
 from .svhn import svhn
 from .synthetic import circles, moons, sinusoids
+from .whitening import Whitening
 
 __all__ = ["GENERATED", "NAMES", "default_root", "load", "location"]
 
@@ -41,7 +43,7 @@ def load(
     seed: int = 0,
     root: Path | str | None = None,
     download: bool = False,
-    normalize: str | None = None,
+    normalize: str | Standardization | Whitening | None = None,
 ) -> Dataset:
     """Load a data set by its name.
 
@@ -67,7 +69,9 @@ def load(
         download: whether to fetch published files that are missing from their publishers.
         normalize: "none", "unit" (pixels in [0, 1]), "centered" (minus 1/2), "standard" (each
             channel to mean 0 and variance 1), "zca" (whitened); statistics are those of the
-            training set. None for "centered" where values are pixels and "none" elsewhere.
+            training set. None for "centered" where values are pixels and "none" elsewhere. Or the
+            statistics of another set, as :func:`read_normalization` finds them in a run's folder;
+            they apply to pixels in [0, 1].
 
     Raises:
         ValueError: an argument is unknown.

@@ -94,6 +94,10 @@ class Whitening:
             )
         return flat
 
+    def words(self) -> str:
+        """What it does, for a report."""
+        return "ZCA-whitened with the statistics of another training set"
+
     def save(self, path: Path | str) -> None:
         """Write the statistics as a safetensors file."""
         tensors = {"mean": self.mean, "matrix": self.matrix, "inverse": self.inverse}

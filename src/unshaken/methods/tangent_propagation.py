@@ -6,7 +6,7 @@ import torch
 
 from unshaken.adversaries.base import Penalty
 from unshaken.autograd import differentiable_attention, full_precision
-from unshaken.passes import CleanPass
+from unshaken.passes import CleanPass, reached
 from unshaken.perturbations import Movement
 from unshaken.perturbations.fields import Field
 from unshaken.regularizer import Found, Term
@@ -53,7 +53,8 @@ class TangentPropagation(Term):
             leaf = x.requires_grad_()
             outputs = clean.again(leaf, eager=True)
             u = torch.zeros_like(outputs, requires_grad=True)
-            (pulled,) = torch.autograd.grad(outputs, leaf, u, create_graph=True)
+            (pulled,) = torch.autograd.grad(outputs, leaf, u, create_graph=True, allow_unused=True)
+            pulled = reached(pulled)
             (along,) = torch.autograd.grad(pulled, u, t.to(pulled.dtype), create_graph=True)
         positions = max(1, along[0, 0].numel()) if along.dim() > 1 else 1
         return Penalty(along.flatten(1).square().sum(1) / positions, None, along)

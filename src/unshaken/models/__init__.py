@@ -5,7 +5,7 @@ from unshaken.models.conv_small import conv_small
 from unshaken.models.generators import generator
 from unshaken.models.mlp import mlp
 from unshaken.models.moons_mlp import moons_mlp
-from unshaken.models.registry import NAMES, build
+from unshaken.models.registry import NAMES, build, source
 from unshaken.models.stacked import stack, unstack
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "generator",
     "mlp",
     "moons_mlp",
+    "source",
     "stack",
     "unstack",
 ]

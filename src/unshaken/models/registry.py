@@ -6,6 +6,7 @@ import importlib
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from torch import nn
@@ -17,6 +18,8 @@ from unshaken.models.mlp import mlp
 from unshaken.models.moons_mlp import moons_mlp
 
 NAMES = ("mlp", "conv_small", "conv_large", "moons_mlp")
+
+_TOLD = ("channels", "size", "classes")
 
 
 def build(
@@ -31,9 +34,10 @@ def build(
     """The network called ``name``, made for examples ``(N, channels, *size)``.
 
     Args:
-        name: one of :data:`NAMES`, or ``"package.module:function"``. The function is called with
-            the keyword arguments ``channels``, ``size`` and ``classes``, and with ``widths`` and
-            ``dropout`` if they are given here, and returns the network. Importing runs the module:
+        name: one of :data:`NAMES`, or ``"package.module:function"``. The function (or class) is
+            called with those of the keyword arguments ``channels``, ``size`` and ``classes`` that
+            it has, and with ``widths`` and ``dropout`` if they are given here, and returns the
+            network. Importing runs the module:
             take an import path from the user only, never from a file that came from elsewhere.
         channels: channels of an example; all its numbers if ``size`` is empty.
         size: its sizes, such as ``(32, 32)``; empty for plain vectors.
@@ -77,8 +81,30 @@ def build(
     return network
 
 
+def source(name: str, network: nn.Module) -> str:
+    """What tells a network of the user's own from an earlier one under the same import path.
+
+    The source of the function and of every class in the network that is not PyTorch's, its layers
+    with their options, and the shapes of its parameters and buffers.
+
+    Args:
+        name: ``package.module:function``.
+        network: what it made.
+    """
+    module, _, attribute = name.partition(":")
+    own = [getattr(importlib.import_module(module), attribute)]
+    own += sorted({type(m) for m in network.modules()}, key=lambda kind: kind.__qualname__)
+    texts = [repr(network), *(f"{k} {tuple(v.shape)}" for k, v in network.state_dict().items())]
+    for each in own:
+        if each.__module__.partition(".")[0] != "torch":
+            with suppress(OSError, TypeError):  # typed into an interpreter
+                texts.append(inspect.getsource(each))
+    return "\n".join(texts)
+
+
 def _imported(path: str, **options: Any) -> nn.Module:
     module, _, attribute = path.partition(":")
+    told = list(options)
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
@@ -87,11 +113,16 @@ def _imported(path: str, **options: Any) -> nn.Module:
             f"package.module:function; {error}; is its folder on PYTHONPATH?"
         ) from error
     try:
-        inspect.signature(function).bind(**options)
+        signature = inspect.signature(function)
+        taken = signature.parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+            # What a network of a fixed size does not ask for it need not be told.
+            options = {k: v for k, v in options.items() if k in taken or k not in _TOLD}
+        signature.bind(**options)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"model {path!r} must be a function of the keyword arguments {', '.join(options)}; "
-            f"{error}"
+            f"model {path!r} must be a function of keyword arguments among {', '.join(told)}, "
+            f"which gives the network; {error}"
         ) from error
     network = function(**options)
     if not isinstance(network, nn.Module):

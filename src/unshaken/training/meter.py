@@ -63,7 +63,7 @@ class NonFiniteError(RuntimeError):
         self.checkpoint = checkpoint
 
 
-def _listed(indices: tuple[int, ...], limit: int = 300) -> str:
+def _listed(indices: tuple[int, ...], limit: int = 10) -> str:
     shown = ", ".join(str(index) for index in indices[:limit])
     more = len(indices) - limit
     return f"[{shown}{f', ... {more} more' if more > 0 else ''}]"
