@@ -278,3 +278,15 @@ def test_a_reducing_criterion_is_told_what_to_do():
         ValueError, match=r"one value for each of the 4 examples, got \(\); use red"
     ):
         Objective(build(), criterion=nn.CrossEntropyLoss())(x, y)
+
+
+@pytest.mark.parametrize("width", [8, 400])
+def test_a_teachers_labels_get_their_gradient_whatever_the_size(width):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(64, width), nn.Tanh(), nn.Linear(width, width), nn.Linear(width, 4)
+    )
+    teacher, x = nn.Linear(64, 4), torch.randn(8, 64)
+    Objective(model, VAT(1.0))(x, teacher(x).softmax(1)).backward()
+    assert teacher.weight.grad is not None
+    assert teacher.weight.grad.abs().sum() > 0

@@ -1,6 +1,7 @@
 """Extra passes leave no trace: statistics, flags, gradients, hooks and random numbers."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -299,3 +300,79 @@ def test_label_free_terms_name_outputs_without_an_input_gradient(make):
         make()(lambda z: model(z).detach(), x)
     with pytest.raises(ValueError, match=r"model gives outputs that do not depend on x"):
         make()(lambda z: model((z > 0).to(z)), x)
+
+
+@pytest.mark.parametrize("how", ["function", "partial", "method", "nested", "global", "object"])
+def test_a_callable_around_a_model_leaves_no_trace_either(how, monkeypatch):
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
+    x = torch.randn(16, 6) + 3
+
+    class Holder:
+        def __init__(self, inner):
+            self.parts = {"inner": inner}
+
+        def run(self, x):
+            return self.parts["inner"](x)
+
+        __call__ = run
+
+    def nested(x):
+        return around(x)
+
+    def around(x):
+        return model(x)
+
+    monkeypatch.setitem(globals(), "_SOME_MODEL", model)
+    given = {
+        "function": lambda x: model(x),
+        "partial": partial(lambda inner, x: inner(x), model),
+        "method": Holder(model).run,
+        "nested": nested,
+        "global": lambda x: _SOME_MODEL(x),  # noqa: F821
+        "object": Holder(model),
+    }[how]
+    before = copy.deepcopy(model.state_dict())
+    torch.manual_seed(1)
+    value = VAT(1.0)(given, x)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    torch.manual_seed(1)
+    torch.testing.assert_close(value, VAT(1.0)(model, x))
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_spectral_normalization_is_the_same_in_every_pass(new):
+    torch.manual_seed(3)
+    normed = torch.nn.utils.parametrizations.spectral_norm if new else nn.utils.spectral_norm
+    model = nn.Sequential(normed(nn.Linear(6, 8)), nn.Tanh(), normed(nn.Linear(8, 3)))
+    x = torch.randn(16, 6)
+    before = copy.deepcopy(model.state_dict())
+    worst = {}
+    for direction in ("difference", "exact"):
+        torch.manual_seed(1)
+        worst[direction] = VAT(1.0, direction=direction).worst(model, x).parameters.flatten(1)
+    assert F.cosine_similarity(*worst.values()).min() > 0.99
+    assert VAT(0.0)(model, x).abs() < 1e-6
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert all(m.training for m in model.modules())
+    # The caller's own pass moves them as ever.
+    Objective(model, VAT(1.0))(x, torch.zeros(16, dtype=torch.long))
+    assert any(not torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [dict, tuple])
+def test_outputs_that_are_no_tensor_are_named(kind):
+    model = nn.Linear(6, 3)
+    x, y = torch.randn(4, 6), torch.tensor([0, 1, 2, 0])
+
+    class Named(nn.Module):
+        def forward(self, x):
+            return {"logits": model(x)} if kind is dict else (model(x), None)
+
+    sentence = f"must return one tensor .*got {kind.__name__}; give a function that picks it"
+    for term in (AT(1.0), VAT(1.0), Random(Additive(2), 1.0)):
+        with pytest.raises(TypeError, match=sentence):
+            term(Named(), x, y)
+    with pytest.raises(TypeError, match=sentence):
+        Objective(Named(), VAT(1.0))(x, y)
+    picked = "logits" if kind is dict else 0
+    assert VAT(1.0)(lambda x: Named()(x)[picked], x) > 0

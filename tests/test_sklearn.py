@@ -183,12 +183,55 @@ def test_methods_that_concern_the_network(moons):
         moons[0], few(moons[1])
     )
     assert taught.score(*moons) > 0.5
+    learned = RegularizedClassifier("concrete-dropout", epochs=1).fit(*moons)
+    assert any(
+        "log_odds" in name or "logit" in name for name, _ in learned.module_.named_parameters()
+    )
+    assert learned.predict_proba(moons[0]).shape == (len(moons[0]), 2)
+
+
+class Single(nn.Module):
+    """Works in single precision alone, as networks with a state of their own may."""
+
+    def __init__(self, channels, size, classes):
+        super().__init__()
+        self.layer = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        return self.layer(x.float() + torch.zeros(1, x.shape[1]))
+
+
+def test_a_network_that_knows_one_precision(moons):
+    fitted = RegularizedClassifier(module=Single, epochs=1).fit(*moons)
+    assert fitted.predict(moons[0]).shape == moons[1].shape
+
+
+def test_rows_without_a_label_do_not_count_in_scores(moons):
+    X, y = moons
+    fitted = RegularizedClassifier(epochs=30, random_state=0).fit(X, few(y))
+    assert fitted.score(X, few(y)) == (fitted.predict(X) == y)[few(y) != -1].mean()
+    assert min(cross_val_score(fitted, X, np.where(np.arange(len(y)) % 3, -1, y), cv=2)) > 0.6
+    with pytest.raises(ValueError, match="at least one label other than -1"):
+        fitted.score(X, np.full(len(y), -1))
+    X, y = make_regression(60, 5, random_state=0)
+    regressor = RegularizedRegressor(epochs=5, random_state=0).fit(X, y)
+    hidden = np.where(np.arange(60) % 2, np.nan, y)
+    assert regressor.score(X, hidden) == pytest.approx(regressor.score(X[::2], y[::2]))
+
+
+def test_minus_one_is_no_class_and_pieces_are_other_rows(moons):
+    X, y = moons
+    fitted = RegularizedClassifier()
+    assert list(fitted.partial_fit(X, few(y), classes=[-1, 0, 1]).classes_) == [0, 1]
+    with pytest.raises(ValueError, match="index is needed: a term that keeps something"):
+        RegularizedClassifier("temporal-ensembling").partial_fit(X, few(y), classes=[0, 1])
 
 
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
         ({"regularizer": "vatt"}, ValueError, "method must be one of"),
+        ({"regularizer": "fast-swa"}, ValueError, "fast-swa changes how the network is trained"),
         ({"regularizer": 3}, TypeError, "regularizer must be a method's name"),
         ({"regularizer": None, "radius": 1.0}, ValueError, "radius and weight belong to"),
         ({"epochs": 0}, ValueError, "epochs must be an integer >= 1"),

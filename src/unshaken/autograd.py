@@ -5,8 +5,10 @@ They answer one question: how to run extra passes over somebody else's model and
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +16,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from unshaken import draws
 
 BATCH_NORM_POLICIES = ("batch", "running", "update")
+
+
+_DEEPEST = 4
+"""How far a module may lie inside of what a function holds."""
 
 
 def flat(x: Tensor) -> Tensor:
@@ -82,18 +90,78 @@ def reverse_gradient(x: Tensor) -> Tensor:
 
 def normalization_layers(model: Callable[..., Any]) -> list[_NormBase]:
     """The layers of ``model`` whose running statistics a training pass would move."""
-    if not isinstance(model, nn.Module):
-        return []
     return [
         m
-        for m in model.modules()
+        for m in modules_of(model)
         if isinstance(m, _NormBase) and m.training and m.track_running_stats
     ]
+
+
+def spectral_layers(model: Callable[..., Any]) -> list[nn.Module]:
+    """The layers of ``model`` that spectral normalization moves in every training pass.
+
+    Each pass would have other weights: a difference of two passes would be that of the weights.
+    """
+    return [m for m in modules_of(model) if m.training and _is_spectral(m)]
+
+
+def _is_spectral(module: nn.Module) -> bool:
+    hooks = module._forward_pre_hooks.values()
+    return isinstance(module, _SpectralNorm) or any(isinstance(h, SpectralNorm) for h in hooks)
+
+
+def modules_of(model: Callable[..., Any]) -> list[nn.Module]:
+    """Every module in ``model``, also where it is a function around one.
+
+    A function's closure, the globals that it names and its defaults, what a ``partial`` holds, the
+    object of a method, and the attributes of any other callable are looked at.
+    """
+    if isinstance(model, nn.Module):
+        return list(model.modules())
+    found: dict[int, nn.Module] = {}
+    seen: set[int] = set()
+
+    def look(value: Any, depth: int) -> None:
+        if id(value) in seen or depth > _DEEPEST:
+            return
+        seen.add(id(value))
+        if isinstance(value, nn.Module):
+            found.update((id(m), m) for m in value.modules())
+        elif isinstance(value, (list, tuple)):
+            for each in value:
+                look(each, depth + 1)
+        elif isinstance(value, dict):
+            look(list(value.values()), depth)
+        elif isinstance(value, partial):
+            look([value.func, value.args, value.keywords], depth)
+        elif inspect.ismethod(value):
+            look([value.__self__, value.__func__], depth)
+        elif inspect.isfunction(value):
+            with suppress(ValueError):  # a cell that is empty yet
+                names = inspect.getclosurevars(value)
+                look([dict(names.nonlocals), dict(names.globals), value.__defaults__], depth)
+        elif callable(value) and not isinstance(value, type):
+            look(getattr(value, "__dict__", {}), depth + 1)
+
+    look(model, 0)
+    return list(found.values())
 
 
 def drops_out(model: nn.Module) -> bool:
     """Whether a layer of ``model`` is dropout of some kind."""
     return any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules())
+
+
+@contextmanager
+def kept_still(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Run passes in which spectral normalization takes its vectors as they are."""
+    for layer in layers:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = True
 
 
 @contextmanager

@@ -234,8 +234,10 @@ class Objective(nn.Module):
         half = torch.is_autocast_enabled(device) and (
             torch.get_autocast_dtype(device) == torch.float16
         )
-        # An encoder in front of x gets its gradient through an ordinary graph.
-        encoded = x.requires_grad or (batch.unlabeled is not None and batch.unlabeled.requires_grad)
+        # An encoder in front of x, or a teacher that gives y, gets its gradient through an ordinary
+        # graph.
+        given = (x, batch.unlabeled, batch.y)
+        encoded = any(isinstance(part, Tensor) and part.requires_grad for part in given)
         if half or encoded or not self.take_gradients or not torch.is_grad_enabled():
             return Deferred(x)
         leaves = [p for p in self.parameters() if p.requires_grad]

@@ -8,7 +8,7 @@ from copy import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -17,8 +17,10 @@ from unshaken.autograd import (
     RandomState,
     differentiable_attention,
     full_precision,
+    kept_still,
     normalization_layers,
     normalization_policy,
+    spectral_layers,
 )
 from unshaken.divergences import CrossEntropy, Divergence
 from unshaken.double_backward import Session, TwiceDifferentiable
@@ -77,6 +79,7 @@ class CleanPass:
         """Whether the caller runs under autocast."""
         self.state: RandomState | None = None
         self._layers: list[_NormBase] | None = None
+        self._spectral: list[nn.Module] | None = None
         self._session: Session | None = None
         """Of the outputs that were made to be differentiated twice."""
         self._linear: tuple[Tensor, Tensor] | None = None
@@ -97,6 +100,13 @@ class CleanPass:
         if self._layers is None:
             self._layers = normalization_layers(self.model)
         return self._layers
+
+    @property
+    def spectral(self) -> list[nn.Module]:
+        """The layers whose weights a training pass would move by spectral normalization."""
+        if self._spectral is None:
+            self._spectral = spectral_layers(self.model)
+        return self._spectral
 
     def with_policy(self, policy: str) -> CleanPass:
         """The same clean pass for a term whose further passes follow another policy."""
@@ -134,9 +144,9 @@ class CleanPass:
         if twice:
             self._session = Session()
             with differentiable_attention(), self._replaced(self._session):
-                self._attached = self.eager(leaf)
+                self._attached = tensor_of(self.eager(leaf))
         else:
-            self._attached = self.model(leaf)
+            self._attached = tensor_of(self.model(leaf))
         return self._attached
 
     @property
@@ -226,8 +236,8 @@ class CleanPass:
         replayed = nullcontext() if self.state is None else self.state.replayed()
         if self.state is None:
             self.state = RandomState(x.device)
-        with normalization_policy(self.layers, self.policy), replayed:
-            return (self.eager if eager else self.model)(x)
+        with normalization_policy(self.layers, self.policy), kept_still(self.spectral), replayed:
+            return tensor_of((self.eager if eager else self.model)(x))
 
     def anew(self, x: Tensor, model: Model | None = None) -> Tensor:
         """Outputs for inputs of the same shape with draws of their own: other dropout masks.
@@ -238,8 +248,9 @@ class CleanPass:
         """
         network = self.model if model is None else model
         layers = self.layers if model is None else normalization_layers(network)
-        with normalization_policy(layers, self.policy):
-            return network(x)
+        spectral = self.spectral if model is None else spectral_layers(network)
+        with normalization_policy(layers, self.policy), kept_still(spectral):
+            return tensor_of(network(x))
 
     def input_gradient(self, divergence: Divergence, *, create_graph: bool = False) -> Tensor:
         """``g = ∂ Σ_i D_i / ∂x`` at the clean input, of ``x``'s shape.
@@ -331,6 +342,21 @@ def reached(gradient: Tensor | None) -> Tensor:
     if gradient is None:
         raise ValueError(_NO_GRAPH)
     return gradient
+
+
+def tensor_of(outputs: Any) -> Tensor:
+    """What a model returned.
+
+    Raises:
+        TypeError: it is no tensor, as of many models of other libraries.
+    """
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"model must return one tensor of outputs (N, classes, ...), got "
+            f"{type(outputs).__name__}; give a function that picks it, as lambda x: "
+            "model(x).logits, in place of the model"
+        )
+    return outputs
 
 
 def _require_graph(outputs: Tensor) -> None:

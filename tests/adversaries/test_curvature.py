@@ -84,6 +84,27 @@ def test_difference_at_any_scale_of_the_inputs(scale):
     assert float(networks.cosine(exact, difference).min()) > 0.999
 
 
+@pytest.mark.parametrize("columns", [30, 1])
+@pytest.mark.parametrize("offset", [1e2, 1e3, 1e4])
+def test_difference_on_inputs_with_an_offset(offset, columns):
+    """As raw measurements are; the network's first layer knows the offset."""
+    model = networks.mlp((30,))
+    x, d = torch.randn(2, 64, 30).unbind(0)
+    shift = torch.zeros(30)
+    shift[:columns] = offset
+    moved = x + shift
+
+    def around(x):
+        return model(x - shift)
+
+    exact, difference = (
+        curvature.product(problem(around, moved, KL()), d, exact=exact) for exact in (True, False)
+    )
+    cosine = networks.cosine(exact, difference)
+    assert float(cosine.mean()) > 0.99
+    assert float(cosine.min()) > (0.9 if offset < 1e4 else 0.7)
+
+
 @pytest.mark.parametrize("length", [1e-20, 1e-3, 1e3, 1e20])
 def test_difference_at_any_length_of_the_tangent(length):
     model = networks.mlp((30,)).double()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests import naive, networks, references
-from unshaken import Regularizer, fields
+from unshaken import MVAT, Regularizer, fields
 from unshaken.adversaries import TopEigenvector
 from unshaken.divergences import KL, SquaredError
 from unshaken.perturbations import Movement
@@ -111,3 +111,9 @@ def test_a_regression_with_one_output_without_an_axis():
         Squeezed(), x
     )
     assert bool((worst.value > 0).all())
+
+
+@pytest.mark.parametrize("families", [(fields.Shift(),), (fields.Elastic(3),)], ids=["few", "many"])
+def test_a_network_in_bfloat16(families):
+    model, x = networks.convolutional(2, 2).bfloat16(), torch.randn(3, *SHAPE).bfloat16()
+    assert MVAT(*families, radius=0.5)(model, x).isfinite()

@@ -322,3 +322,13 @@ def test_whole_steps_compile(name):
 def test_mistakes(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+def test_a_teacher_of_a_compiled_network():
+    model = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3))
+    compiled = torch.compile(model, backend="eager")
+    teacher = MeanTeacher(compiled)
+    assert teacher(compiled, torch.randn(5, 6)).isfinite()
+    assert [name for name, _ in teacher.teacher.named_parameters()] == [
+        name for name, _ in model.named_parameters()
+    ]

@@ -1,5 +1,8 @@
 """The worst unit field and its rate: closed form against search and against Lagrange's solution."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -271,3 +274,14 @@ def test_an_empty_basis_is_named():
 
     with pytest.raises(ValueError, match=r"Nothing\(\)"):
         Movement(Nothing()).geometry(torch.zeros(1, 1, 4, 5))
+
+
+def test_bases_of_few_sizes_are_kept_and_none_is_pickled():
+    movement = Movement(fields.Affine())
+    alone = len(pickle.dumps(movement))
+    for size in range(5, 30):
+        movement.tangent(torch.randn(2, 1, size, size), torch.randn(2, 6))
+    assert 0 < len(movement._geometries) <= 8
+    assert len(pickle.dumps(movement)) == alone
+    x, a = torch.randn(2, 1, 6, 6), torch.randn(2, 6)
+    torch.testing.assert_close(copy.deepcopy(movement).tangent(x, a), movement.tangent(x, a))

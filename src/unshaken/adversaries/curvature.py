@@ -90,19 +90,31 @@ def _traced_response(clean: CleanPass, tangent: Tensor) -> Tensor:
     return found.detach()
 
 
+_APART = 8.0
+"""Times the features' own spread from which on their means are no part of it."""
+_ROUNDINGS = 64.0
+
+
 def difference_step(x: Tensor, tangent: Tensor) -> Tensor:
     """Step ξ with ``‖ξ t‖ = ½ √ε · spread`` in the mean over the batch: ``(N,)``, all alike.
 
     ε is the rounding unit of the data type and the spread the Euclidean norm of a typical example
     about the batch's mean entry: on rectifier networks of any input scale this balances rounding
-    against the kinks that a longer step crosses. Where :func:`unshaken.draws.grouped` makes a
-    batch of several, each group has its own step.
+    against the kinks that a longer step crosses. Where features lie far apart the spread is that
+    about each one's own mean, and where x is large beside its spread the step is 64 ε of x's own
+    size at least, so that it does not drown in x's rounding. Where
+    :func:`unshaken.draws.grouped` makes a batch of several, each group has its own step.
     """
-    entries = x.reshape(draws.groups(), -1)
+    groups, eps = draws.groups(), torch.finfo(x.dtype).eps
+    entries = x.reshape(groups, -1)
     deviation = (entries - entries.mean(1, keepdim=True)).square().mean(1).sqrt()
-    spread = torch.where(deviation > 0, deviation, 1) * math.sqrt(x[0].numel())
+    rows = x.reshape(groups, len(x) // groups, -1)
+    own = (rows - rows.mean(1, keepdim=True)).square().mean((1, 2)).sqrt()
+    deviation = torch.where((own > 0) & (deviation > _APART * own), own, deviation)
+    least = _ROUNDINGS * 2 * math.sqrt(eps) * entries.square().mean(1).sqrt()
+    deviation = torch.maximum(torch.where(deviation > 0, deviation, 1), least)
+    spread = deviation * math.sqrt(x[0].numel())
     # One length for all examples: batch statistics couple them.
     length = flat(tangent).square().sum(1).reshape(draws.groups(), -1).mean(1).sqrt()
-    size = torch.finfo(x.dtype).eps
-    step = 0.5 * math.sqrt(size) * spread / torch.where(length > 0, length, 1)
+    step = 0.5 * math.sqrt(eps) * spread / torch.where(length > 0, length, 1)
     return draws.to_rows(step, len(x))

@@ -51,6 +51,7 @@ class TopEigenvector(Adversary):
             weighted = torch.stack(
                 [problem.divergence.curvature(logits, r) for r in responses.unbind(1)], 1
             )
+            responses = responses.to(weighted.dtype)
             shape = (*responses.shape[:2], -1)
             matrix = responses.reshape(shape) @ weighted.reshape(shape).transpose(1, 2)
             whitener = movement.geometry(x).whitener.to(matrix.dtype)

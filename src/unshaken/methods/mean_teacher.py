@@ -60,7 +60,8 @@ class MeanTeacher(Consistency):
         self.decay = checks.number(decay, "decay", low=0.0)
         if self.decay >= 1:
             raise ValueError(f"decay must be in [0, 1), got {decay!r}")
-        self.teacher = copy.deepcopy(model).requires_grad_(False)
+        plain = getattr(model, "_orig_mod", model)  # of what torch.compile made
+        self.teacher = copy.deepcopy(plain).requires_grad_(False)
         """The network with the averaged weights."""
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 

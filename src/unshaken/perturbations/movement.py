@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from unshaken.perturbations.geometry import Geometry, build
 from unshaken.perturbations.warp import INTERPOLATIONS, PADDINGS, warp
 
 FOLDING = ("scale", "refuse", "allow")
+
+_KEPT = 8
+"""Input sizes whose bases are kept at a time."""
 
 
 class Movement(Perturbation):
@@ -97,8 +101,14 @@ class Movement(Perturbation):
         key = (tuple(x.shape[2:]), dtype, x.device)
         if key not in self._geometries:
             size = tuple(x.shape[2:])
+            while len(self._geometries) >= _KEPT:
+                del self._geometries[next(iter(self._geometries))]
             self._geometries[key] = build(self.fields, size, self._pixels(x), dtype, x.device)
         return self._geometries[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the bases, which are made again where they are needed."""
+        return {**super().__getstate__(), "_geometries": {}}
 
     def displacement(self, x: Tensor, a: Tensor) -> Tensor:
         """``V = Σ_k a_k B_k``: ``(N, n, *size)`` in pixels, the field itself."""

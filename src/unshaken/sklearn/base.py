@@ -130,13 +130,28 @@ class RegularizedEstimator(BaseEstimator):
         self.loss_curve_: list[float] = []
 
     def _network(self, shape: catalog.Shape, outputs: int) -> nn.Module:
+        """The network, as the method changes it where that is given by its name."""
+        named = isinstance(self.regularizer, str)
+        settings = catalog.settings_for(self.regularizer, {}) if named else {}
+        for part in settings:
+            # Of mean teacher's average the term has its own; here the student answers.
+            if catalog.training_changes({part: settings[part]}).keys() - {"ema"}:
+                raise ValueError(
+                    f"regularizer: {part} changes how the network is trained and averaged, which "
+                    "this estimator does not do; unshaken train does"
+                )
+        return catalog.adapt(self._plain_network(shape, outputs, settings), shape, settings)
+
+    def _plain_network(
+        self, shape: catalog.Shape, outputs: int, settings: dict[str, dict[str, float]]
+    ) -> nn.Module:
         made: Any = self.module
         if isinstance(made, nn.Module):
             return copy.deepcopy(made)
         options: dict[str, Any] = {}
-        if isinstance(self.regularizer, str):
+        if settings:
             # What a method by name asks of the network's builder, as dropout does.
-            options = catalog.network_options(catalog.settings_for(self.regularizer, {}))
+            options = catalog.network_options(settings)
         if isinstance(made, str):
             return models.build(
                 made, channels=shape.channels, size=shape.size, classes=outputs, **options
@@ -169,7 +184,14 @@ class RegularizedEstimator(BaseEstimator):
             self._build(X, outputs)
 
     def _train(
-        self, X: Any, targets: Any, labeled: Any, epochs: int, held: tuple[Any, Any] | None = None
+        self,
+        X: Any,
+        targets: Any,
+        labeled: Any,
+        epochs: int,
+        held: tuple[Any, Any] | None = None,
+        *,
+        first: bool = True,
     ) -> None:
         """Epochs over all rows; each batch of unlabeled ones comes with one of labeled rows.
 
@@ -179,6 +201,8 @@ class RegularizedEstimator(BaseEstimator):
             labeled: which rows those are.
             epochs: how many; fewer where early stopping ends them.
             held: rows and targets that early stopping watches.
+            first: whether the terms have seen no other rows: one that keeps something for each row
+                would take these for those.
         """
         place = self._place()
         x_all = torch.from_numpy(np.ascontiguousarray(X)).to(place)
@@ -214,8 +238,8 @@ class RegularizedEstimator(BaseEstimator):
                             x_all[index[own]],
                             y[own],
                             unlabeled=None if others is None else x_all[others],
-                            index=index[own] if others is None else others,
-                            labeled_index=index[own],
+                            index=(index[own] if others is None else others) if first else None,
+                            labeled_index=index[own] if first else None,
                         )
                     loss.backward()
                     self._optimizer.step()
@@ -251,12 +275,14 @@ class RegularizedEstimator(BaseEstimator):
     def _outputs(self, X: Any) -> Tensor:
         """The network's outputs for standardized rows, on the CPU.
 
-        Small networks compute them in double precision, so that what a row gets does not depend on
-        the rows beside it.
+        Small networks of the library compute them in double precision, so that what a row gets
+        does not depend on the rows beside it; a network of the user's own may not be made for it.
         """
         place = self._place()
         network = self.module_.to(place).eval()
-        if sum(p.numel() for p in network.parameters()) < LARGE and place.type == "cpu":
+        own = self.module is not None and not isinstance(self.module, str)
+        small = sum(p.numel() for p in network.parameters()) < LARGE
+        if small and place.type == "cpu" and not own:
             network = copy.deepcopy(network).double()
         dtype = next((p.dtype for p in network.parameters()), torch.float32)
         with few_threads(None, network), torch.no_grad():

@@ -141,7 +141,8 @@ class RegularizedClassifier(ClassifierMixin, RegularizedEstimator):
         held = None
         if self.early_stopping:
             X, labeled, codes, weights, held = self._hold_out(X, labeled, codes, weights)
-        self._train(X, self._targets(codes, weights), labeled, int(self.epochs), held)
+        targets = self._targets(codes, weights)
+        self._train(X, targets, labeled, int(self.epochs), held, first=not going_on)
         return self
 
     def partial_fit(
@@ -151,8 +152,8 @@ class RegularizedClassifier(ClassifierMixin, RegularizedEstimator):
 
         Args:
             X, y: rows and labels.
-            classes: every class that will ever come; needed in the first call. Standardization is
-                that of the first call's rows.
+            classes: every class that will ever come, -1 left out; needed in the first call.
+                Standardization is that of the first call's rows.
             sample_weight: as in :meth:`fit`.
         """
         self._check_settings()
@@ -161,7 +162,7 @@ class RegularizedClassifier(ClassifierMixin, RegularizedEstimator):
             raise ValueError("classes must be given in the first call of partial_fit")
         X, y, labeled = self._rows(X, y, reset=first)
         if classes is not None:
-            wanted = np.unique(np.asarray(classes))
+            wanted = np.unique([c for c in np.asarray(classes).tolist() if not _is_unlabeled(c)])
             if not first and not np.array_equal(wanted, self.classes_):
                 raise ValueError(
                     f"classes must be those of the first call, {self.classes_}; got {wanted}"
@@ -174,9 +175,21 @@ class RegularizedClassifier(ClassifierMixin, RegularizedEstimator):
         self._start(X, len(self.classes_), anew=first)
         codes = np.searchsorted(self.classes_, y[labeled].astype(self.classes_.dtype))
         weights = self._weights(sample_weight, X, y, labeled, codes)
-        if labeled.any():
-            self._train(X, self._targets(codes, weights), labeled, 1)
+        self._train(X, self._targets(codes, weights), labeled, 1, first=False)
         return self
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy on the rows that have a label (cross-validation and searches take it).
+
+        Raises:
+            ValueError: all labels are -1.
+        """
+        labeled = np.array([not _is_unlabeled(label) for label in np.asarray(y).ravel()], bool)
+        if not labeled.any():
+            raise ValueError("y must hold at least one label other than -1, got none")
+        weights = None if sample_weight is None else np.asarray(sample_weight)[labeled]
+        right = np.asarray(y).ravel()[labeled] == self.predict(X)[labeled]
+        return float(np.average(right, weights=weights))
 
     def decision_function(self, X: Any) -> Any:
         """Logits ``(N, classes)``; of two classes the difference ``(N,)`` in the second's favor."""

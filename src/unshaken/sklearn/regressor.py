@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_array, check_consistent_length
 from torch import Tensor
@@ -77,8 +78,18 @@ class RegularizedRegressor(RegressorMixin, RegularizedEstimator):
             held = X[out], torch.from_numpy(targets[out])
             kept = np.setdiff1d(np.arange(len(X)), out)
             X, targets, labeled = X[kept], targets[kept], labeled[kept]
-        self._train(X, targets[labeled], labeled, int(self.epochs), held)
+        self._train(X, targets[labeled], labeled, int(self.epochs), held, first=not going_on)
         return self
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The coefficient of determination R² on the rows whose targets are numbers."""
+        targets = np.asarray(y, dtype=np.float64)
+        labeled = ~np.isnan(targets.reshape(len(targets), -1)).any(1)
+        if not labeled.any():
+            raise ValueError("y must hold at least one target other than NaN, got none")
+        weights = None if sample_weight is None else np.asarray(sample_weight)[labeled]
+        predicted = self.predict(X)[labeled]
+        return float(r2_score(targets[labeled], predicted, sample_weight=weights))
 
     def predict(self, X: Any) -> Any:
         """Targets ``(N,)``, or ``(N, T)`` where those of the training were."""
