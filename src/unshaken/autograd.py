@@ -119,12 +119,12 @@ def modules_of(model: Callable[..., Any]) -> list[nn.Module]:
     if isinstance(model, nn.Module):
         return list(model.modules())
     found: dict[int, nn.Module] = {}
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # kept, so that no other object takes an identity over
 
     def look(value: Any, depth: int) -> None:
         if id(value) in seen or depth > _DEEPEST:
             return
-        seen.add(id(value))
+        seen[id(value)] = value
         if isinstance(value, nn.Module):
             found.update((id(m), m) for m in value.modules())
         elif isinstance(value, (list, tuple)):
@@ -136,7 +136,7 @@ def modules_of(model: Callable[..., Any]) -> list[nn.Module]:
             look([value.func, value.args, value.keywords], depth)
         elif inspect.ismethod(value):
             look([value.__self__, value.__func__], depth)
-        elif inspect.isfunction(value):
+        elif inspect.isfunction(value) and not str(value.__module__).startswith("torch."):
             with suppress(ValueError):  # a cell that is empty yet
                 names = inspect.getclosurevars(value)
                 look([dict(names.nonlocals), dict(names.globals), value.__defaults__], depth)
