@@ -16,6 +16,8 @@ from unshaken.perturbations import Additive
 SHAPE = SHAPES["image"]
 NAMES = [name for name in CONTRACTS if "image" in CONTRACTS[name].on]
 POLICIES = ["batch", "running", "update"]
+_SOME_MODEL: nn.Module | None = None
+"""A test's own, for a function that names a global."""
 
 
 class Net(nn.Module):
@@ -328,7 +330,7 @@ def test_a_callable_around_a_model_leaves_no_trace_either(how, monkeypatch):
         "partial": partial(lambda inner, x: inner(x), model),
         "method": Holder(model).run,
         "nested": nested,
-        "global": lambda x: _SOME_MODEL(x),  # noqa: F821
+        "global": lambda x: _SOME_MODEL(x),
         "object": Holder(model),
     }[how]
     before = copy.deepcopy(model.state_dict())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
+from tests.training.helpers import config, noise
 from unshaken import (
     CatGAN,
     ConcreteDropout,
@@ -16,6 +18,7 @@ from unshaken import (
     models,
 )
 from unshaken.methods.co_training import another
+from unshaken.training import Interrupted, load_model_weights, train
 
 SIZE, CLASSES = 6, 3
 
@@ -61,3 +64,29 @@ NAMES = ("vadd", "co-training", "ladder", "gan-fm", "catgan", "concrete-dropout"
 
 def gradients(loss, parameters):
     return torch.autograd.grad(loss, list(parameters), allow_unused=True)
+
+
+def assert_resumed_is_the_same(tmp_path, make, **changes):
+    """A run that is stopped and goes on leaves the weights of one that was not, to the last bit."""
+    dataset, split = noise()
+
+    def go(out, stop=0, resume=False):
+        torch.manual_seed(3)
+
+        def evaluate(model, step):
+            if step == stop:
+                raise KeyboardInterrupt
+            return {}
+
+        given = config(steps=20, evaluate_every=5, checkpoint_every=5, **changes)
+        return train(
+            make(dataset), dataset, split, given, device="cpu", out=out, resume=resume,
+            evaluate=evaluate,
+        )  # fmt: skip
+
+    go(tmp_path / "whole")
+    with pytest.raises((KeyboardInterrupt, Interrupted)):
+        go(tmp_path / "parts", stop=15)
+    go(tmp_path / "parts", resume=True)
+    whole, parts = (load_model_weights(tmp_path / part) for part in ("whole", "parts"))
+    assert all(torch.equal(value, parts[key]) for key, value in whole.items())

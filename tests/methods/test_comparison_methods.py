@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tests import networks
 from tests.contracts import SHAPES
-from tests.training.helpers import config, noise
+from tests.methods.players import assert_resumed_is_the_same
 from unshaken import (
     MeanTeacher,
     Mixup,
@@ -25,7 +25,6 @@ from unshaken import (
 )
 from unshaken.methods import catalog
 from unshaken.perturbations import Movement
-from unshaken.training import Interrupted, load_model_weights, train
 
 SHAPE = SHAPES["image"]
 
@@ -261,32 +260,13 @@ def test_a_ramp_rises_and_is_in_the_state():
 
 @pytest.mark.parametrize("name", ["pi-model", "mean-teacher", "temporal-ensembling", "stochastic"])
 def test_a_resumed_run_is_the_same_to_the_last_bit(name, tmp_path):
-    dataset, split = noise()
-
-    def go(out, stop=0, resume=False):
-        torch.manual_seed(3)
+    def make(dataset):
         network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
         shape = catalog.Shape(4, (), len(dataset.x_all), 2, network)
         settings = catalog.settings_for(name, {name: {"ramp": 12.0}})
-        objective = Objective(network, *catalog.build(name, shape, settings), alarm=False)
+        return Objective(network, *catalog.build(name, shape, settings), alarm=False)
 
-        def evaluate(model, step):
-            if step == stop:
-                raise KeyboardInterrupt
-            return {}
-
-        given = config(steps=20, evaluate_every=5, checkpoint_every=5)
-        return train(
-            objective, dataset, split, given, device="cpu", out=out, resume=resume,
-            evaluate=evaluate,
-        )  # fmt: skip
-
-    go(tmp_path / "whole")
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
-        go(tmp_path / "parts", stop=15)
-    go(tmp_path / "parts", resume=True)
-    whole, parts = (load_model_weights(tmp_path / part) for part in ("whole", "parts"))
-    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+    assert_resumed_is_the_same(tmp_path, make)
 
 
 @pytest.mark.parametrize("name", ["pi-model", "mean-teacher", "temporal-ensembling", "stochastic"])

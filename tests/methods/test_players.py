@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from tests.methods.players import NAMES, data, model, terms
-from tests.training.helpers import config, noise
+from tests.methods.players import NAMES, assert_resumed_is_the_same, data, model, terms
 from unshaken import (
     CatGAN,
     ConcreteDropout,
@@ -21,7 +21,6 @@ from unshaken import (
     models,
 )
 from unshaken.methods import catalog
-from unshaken.training import Interrupted, load_model_weights, train
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,34 +70,15 @@ def test_a_loop_of_ones_own_draws_anew_in_every_step(name):
 
 @pytest.mark.parametrize("name", [*NAMES, "fast-swa"])
 def test_a_resumed_run_is_the_same_to_the_last_bit(name, tmp_path):
-    dataset, split = noise()
     settings = catalog.settings_for(name, {})
 
-    def go(out, stop=0, resume=False):
-        torch.manual_seed(3)
+    def make(dataset):
         shape = catalog.Shape(4, (), len(dataset.x_all), 2)
         network = catalog.adapt(models.mlp([4, 8, 2]), shape, settings)
-        shape = catalog.Shape(4, (), len(dataset.x_all), 2, network)
-        objective = Objective(network, *catalog.build(name, shape, settings), alarm=False)
+        own = catalog.build(name, replace(shape, network=network), settings)
+        return Objective(network, *own, alarm=False)
 
-        def evaluate(model, step):
-            if step == stop:
-                raise KeyboardInterrupt
-            return {}
-
-        changes = catalog.training_changes(settings)
-        given = config(steps=20, evaluate_every=5, checkpoint_every=5, **changes)
-        return train(
-            objective, dataset, split, given, device="cpu", out=out, resume=resume,
-            evaluate=evaluate,
-        )  # fmt: skip
-
-    go(tmp_path / "whole")
-    with pytest.raises((KeyboardInterrupt, Interrupted)):
-        go(tmp_path / "parts", stop=15)
-    go(tmp_path / "parts", resume=True)
-    whole, parts = (load_model_weights(tmp_path / part) for part in ("whole", "parts"))
-    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+    assert_resumed_is_the_same(tmp_path, make, **catalog.training_changes(settings))
 
 
 @pytest.mark.parametrize("name", ["vadd", "co-training", "ladder"])
