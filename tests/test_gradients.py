@@ -56,6 +56,28 @@ def test_a_source_learns_its_own_gradient(kind):
     assert weight.grad.tolist() == [4.0] * 3
 
 
+def test_a_leaf_that_was_not_given_is_met():
+    """Behind two of three scalars; one that is passed over, and a source, get no gradient."""
+    weight, hidden, source, inner = (
+        torch.full((2,), k, requires_grad=True) for k in (1.0, 2.0, 3.0, 4.0)
+    )
+    made, heard = [], []
+    total = Taken(weight, [weight])
+    total.pass_over(made)
+    total.add((weight * 5).sum())
+    assert not total.beyond
+    made.append(inner)
+    total.add((weight * hidden * inner).sum())
+    total.add_learning((hidden * source).sum(), source, heard.append)
+    assert total.beyond
+    assert hidden.grad is None
+    total.loss().backward()
+    assert weight.grad.tolist() == [13.0] * 2
+    assert hidden.grad.tolist() == [7.0] * 2
+    assert [g.tolist() for g in heard] == [[2.0] * 2]
+    assert source.grad is None and inner.grad is None
+
+
 def test_a_known_slope_is_the_gradient():
     at = torch.randn(4, 2, 3, requires_grad=True)
     slope = torch.randn(4, 2, 3)

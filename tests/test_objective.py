@@ -22,6 +22,7 @@ from unshaken import (
     masks,
 )
 from unshaken.divergences import SquaredError
+from unshaken.gradients import Taken
 
 SHAPE = SHAPES["image"]
 INDEX = torch.tensor([5, 0, 7, 2])
@@ -290,3 +291,34 @@ def test_a_teachers_labels_get_their_gradient_whatever_the_size(width):
     Objective(model, VAT(1.0))(x, teacher(x).softmax(1)).backward()
     assert teacher.weight.grad is not None
     assert teacher.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("width", [8, 400])
+def test_a_parameter_of_a_users_function_gets_its_gradient_whatever_the_size(width):
+    """As a learned temperature in a loss that is a plain function."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, width), nn.Tanh(), nn.Linear(width, width))
+    temperature = torch.tensor(2.0, requires_grad=True)
+    x, y = torch.randn(8, 64), torch.arange(8)
+
+    def criterion(outputs, labels):
+        return F.cross_entropy(outputs / temperature, labels, reduction="none")
+
+    F.cross_entropy(model(x) / temperature, y).backward()
+    expected, temperature.grad = temperature.grad, None
+    Objective(model, VAT(1.0), criterion=criterion)(x, y).backward()
+    torch.testing.assert_close(temperature.grad, expected)
+
+
+@pytest.mark.parametrize("semi", [False, True])
+@pytest.mark.parametrize("name", [n for n, c in CONTRACTS.items() if "image" in c.on])
+def test_no_term_pays_for_gradients_in_what_it_makes(name, semi, monkeypatch):
+    """All that its graphs reach are parameters of the objective."""
+    monkeypatch.setattr("unshaken.objective.FEW", 0)
+    sums = []
+    kept = Objective._sum
+    monkeypatch.setattr(Objective, "_sum", lambda *args: sums.append(kept(*args)) or sums[-1])
+    x, y = networks.batch(SHAPE)
+    joint(build(), make([name]), x, y, x.flip(0) if semi else None)
+    (total,) = sums
+    assert isinstance(total, Taken) and not total.beyond

@@ -172,6 +172,20 @@ def test_an_encoder_runs_as_it_is(signal):
     assert x.grad is not None
 
 
+def test_a_parameter_outside_of_the_objective_runs_as_it_is(signal):
+    temperature = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+
+    def criterion(outputs, labels):
+        return nn.functional.cross_entropy(outputs / temperature, labels, reduction="none")
+
+    plain, compiled = pair(networks.mlp(SIGNAL).double(), AT(0.5), criterion=criterion)
+    run(plain, *signal)
+    expected, temperature.grad = temperature.grad, None
+    with pytest.warns(WholeStepWarning, match="tensors that are no parameters of the objective"):
+        run(compiled, *signal)
+    torch.testing.assert_close(temperature.grad, expected)
+
+
 def test_wrong_labels_are_told(signal):
     x, y = signal
     _, compiled = pair(networks.mlp(SIGNAL).double(), AT(0.5))

@@ -25,6 +25,9 @@ class Sum(ABC):
     def add_learning(self, value: Tensor, source: Tensor, learn: Callable[[Tensor], None]) -> None:
         """Add a scalar; ``learn`` gets its gradient in ``source``, a leaf, when that is known."""
 
+    def pass_over(self, leaves: Sequence[Tensor]) -> None:
+        """Give no gradient to these, also to those that join the sequence later."""
+
     @abstractmethod
     def loss(self) -> Tensor:
         """The sum, to call ``backward()`` on."""
@@ -50,11 +53,21 @@ class Deferred(Sum):
 
 
 class Taken(Sum):
-    """Each scalar's gradient in ``leaves`` is taken when it is added, and its graph let go."""
+    """Each scalar's gradient is taken when it is added, and its graph let go.
+
+    Args:
+        like: a tensor of the loss's kind.
+        leaves: the parameters that are known. Others that a scalar depends on, as the temperature
+            that a user's own function holds, join them when they are met.
+    """
 
     def __init__(self, like: Tensor, leaves: Sequence[Tensor]) -> None:
         self._zero = like.new_zeros(())
         self._leaves = list(leaves)
+        self._known = {id(leaf) for leaf in leaves}
+        self._passed_over: list[Sequence[Tensor]] = []
+        self.beyond = False
+        """Whether a scalar depended on leaves that were not given."""
         self._found: list[Tensor | None] = [None] * len(self._leaves)
         self._ours = [False] * len(self._leaves)
         self._total: Tensor | None = None
@@ -68,6 +81,7 @@ class Taken(Sum):
         self._total = constant if self._total is None else self._total + constant
         if not value.requires_grad:
             return (None,) * len(inputs)
+        self._meet(value, inputs)
         wanted = [*inputs, *self._leaves]
         found = torch.autograd.grad(value, wanted, allow_unused=True) if wanted else ()
         for k, gradient in enumerate(found[len(inputs) :]):
@@ -79,6 +93,21 @@ class Taken(Sum):
         (gradient,) = self.add_with(value, [source])
         if gradient is not None:
             learn(gradient)
+
+    def pass_over(self, leaves: Sequence[Tensor]) -> None:
+        self._passed_over.append(leaves)
+
+    def _meet(self, value: Tensor, inputs: Sequence[Tensor]) -> None:
+        """Add the leaves behind ``value`` that are new."""
+        if torch.compiler.is_compiling():
+            return
+        apart = self._known.union(*(map(id, each) for each in [inputs, *self._passed_over]))
+        new = [leaf for leaf in leaves_of(value) if id(leaf) not in apart]
+        self.beyond = self.beyond or bool(new)
+        self._leaves += new
+        self._known.update(map(id, new))
+        self._found += [None] * len(new)
+        self._ours += [False] * len(new)
 
     def _accumulate(self, k: int, gradient: Tensor) -> None:
         before = self._found[k]
@@ -103,6 +132,24 @@ class Taken(Sum):
     def gradients(self) -> list[Tensor | None]:
         """The sum's gradient in each leaf, None in one that it does not depend on."""
         return self._found
+
+
+def leaves_of(value: Tensor) -> list[Tensor]:
+    """The leaves that a backward pass from ``value`` would give a gradient."""
+    found: list[Tensor] = []
+    seen: set[Any] = set()
+    ahead: list[Any] = [value.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        before = node.next_functions
+        if before:
+            ahead.extend(each for each, _ in before)
+        elif isinstance(leaf := getattr(node, "variable", None), Tensor):
+            found.append(leaf)
+    return found
 
 
 class _HandOut(torch.autograd.Function):

@@ -87,6 +87,8 @@ class CleanPass:
         self._attached = logits
         self._detached: Tensor | None = None
         self._leaf: Tensor | None = None
+        self.leaves: list[Tensor] = []
+        """What was made here to differentiate in; nobody else wants its gradient."""
         self._gradients: dict[tuple[Hashable, bool], Tensor] = {}
         if logits is not None and (logits.dim() == 0 or len(logits) != len(x)):
             raise ValueError(
@@ -203,8 +205,7 @@ class CleanPass:
             return tracked
         if tangent is not None or self._linear is None:
             with torch.enable_grad(), full_precision(self.x.device):
-                leaf = self.full_input.clone().requires_grad_()
-                inputs = leaf
+                leaf = inputs = self.leaf_of(self.full_input.clone())
                 if tangent is not None:
                     inputs = forward_ad.make_dual(leaf, tangent.to(leaf.dtype))
                 outputs = self.again(inputs, eager=True)
@@ -282,8 +283,13 @@ class CleanPass:
         """Remember the cross-entropy's input gradient that the caller has computed."""
         self._gradients["cross-entropy", False] = reached(gradient)
 
+    def leaf_of(self, x: Tensor) -> Tensor:
+        """The constant ``x`` itself, to be differentiated in; the objective gives it no gradient."""
+        self.leaves.append(x.requires_grad_())
+        return x
+
     def _new_leaf(self) -> Tensor:
-        return self.x if self.x.requires_grad else self.x.detach().requires_grad_()
+        return self.x if self.x.requires_grad else self.leaf_of(self.x.detach())
 
     def _from_own_pass(self, divergence: Divergence, create_graph: bool) -> Tensor | None:
         leaf = self.x if self._leaf is None and self.x.requires_grad else self._leaf
@@ -301,7 +307,7 @@ class CleanPass:
         if create_graph:
             leaf = self.x.float() if self.mixed else self.x
             leaf = leaf if leaf.requires_grad else leaf.detach()
-        leaf = leaf if leaf.requires_grad else leaf.requires_grad_()
+        leaf = leaf if leaf.requires_grad else self.leaf_of(leaf)
         with (
             full_precision(leaf.device) if create_graph else nullcontext(),
             differentiable_attention() if create_graph else nullcontext(),

@@ -82,6 +82,8 @@ class Step:
         )
         if unlabeled is not None:
             free = CleanPass(self.model, unlabeled, index=batch.index, policy=self.policy)
+            total.pass_over(free.leaves)
+        total.pass_over(clean.leaves)
         loss = None
         if not any(a.term.replaces for a in own):
             needs = {a.term.needs for a in own}

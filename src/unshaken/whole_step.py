@@ -141,6 +141,9 @@ class WholeStep:
         if written.others_drew:
             _warn("the network draws random numbers, as dropout does")
             return None
+        if total.beyond:
+            _warn("the loss depends on tensors that are no parameters of the objective")
+            return None
         ranges = [
             (k, limit, name)
             for k, tensor in enumerate(_tensors(whole))

@@ -128,7 +128,7 @@ def another(model: nn.Module) -> nn.Module:
 def _ascent(clean: CleanPass, network: nn.Module | None) -> tuple[Tensor, Tensor]:
     """A network's outputs, with their graph, and the signs of the way to fool it."""
     with torch.enable_grad():
-        leaf = clean.x.detach().requires_grad_()
+        leaf = clean.leaf_of(clean.x.detach())
         outputs = clean.again(leaf) if network is None else clean.anew(leaf, network)
         total = F.cross_entropy(outputs, outputs.detach().argmax(1), reduction="sum")
         (slope,) = torch.autograd.grad(total, leaf, retain_graph=True)

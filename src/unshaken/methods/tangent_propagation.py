@@ -50,7 +50,7 @@ class TangentPropagation(Term):
             a = self.movement.random(x, rank**0.5)
             t = self.movement.tangent(x, a)
         with torch.enable_grad(), full_precision(x.device), differentiable_attention():
-            leaf = x.requires_grad_()
+            leaf = clean.leaf_of(x)
             outputs = clean.again(leaf, eager=True)
             u = torch.zeros_like(outputs, requires_grad=True)
             (pulled,) = torch.autograd.grad(outputs, leaf, u, create_graph=True, allow_unused=True)
