@@ -2,10 +2,19 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from tests import references
-from unshaken.divergences import KL, CrossEntropy, Function, SquaredError, as_divergence
+from unshaken import draws
+from unshaken.divergences import (
+    KL,
+    CrossEntropy,
+    Function,
+    SquaredError,
+    as_criterion,
+    as_divergence,
+)
 
 KINDS = {"kl": KL(), "reverse": KL(reverse=True), "squared": SquaredError()}
 
@@ -52,6 +61,84 @@ def test_cross_entropy_of_indices_probabilities_and_dense_labels():
     each = -dense.log_softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1)
     found = divergence(dense, divergence.target(dense, labels))
     torch.testing.assert_close(found, each.flatten(1).mean(1))
+
+
+WEIGHT = torch.tensor([0.5, 2.0, 0.0, 1.0])
+OPTIONS = {
+    "plain": {},
+    "weights": {"weight": WEIGHT},
+    "another ignored": {"ignore_index": 2},
+    "one beyond the classes": {"ignore_index": 255},
+    "smoothing": {"label_smoothing": 0.2},
+    "all": {"weight": WEIGHT, "ignore_index": 1, "label_smoothing": 0.1},
+}
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (2, 4, 3, 3)])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_the_mean_of_the_cross_entropy_is_that_of_torch(options, shape):
+    """Whichever entries count, and by whatever weight; with its gradient."""
+    logits, _ = pair(*shape)
+    loss = nn.CrossEntropyLoss(**options).double()
+    divergence = as_criterion(loss).double()
+    y = torch.randint(0, 4, (shape[0], *shape[2:]))
+    y.view(-1)[::3] = loss.ignore_index
+    for labels in (y, y.clamp(0, 3), logits.flip(0).softmax(1)):
+        if labels.is_floating_point():
+            loss.ignore_index = -100  # for torch they do not go together
+        at = logits.clone().requires_grad_()
+        expected = loss(at, labels)
+        (slope,) = torch.autograd.grad(expected, at)
+        target = divergence.target(at.detach(), labels)
+        for found in (divergence.mean(at, target), divergence(at, target).mean()):
+            torch.testing.assert_close(found, expected)
+            torch.testing.assert_close(torch.autograd.grad(found, at)[0], slope)
+
+
+def test_groups_count_their_own_entries():
+    logits, _ = pair(6, 4)
+    y = torch.tensor([0, -100, -100, 1, 2, 3])
+    divergence = CrossEntropy()
+    expected = [divergence.mean(logits[part], y[part]) for part in (slice(0, 3), slice(3, 6))]
+    with draws.grouped([torch.Generator(), torch.Generator()]):
+        found = draws.group_means(divergence(logits, divergence.target(logits, y)))
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_a_batch_in_which_no_label_counts_is_zero():
+    logits = pair(3, 4)[0].requires_grad_()
+    y = torch.full((3,), -100)
+    divergence = CrossEntropy()
+    for value in (divergence.mean(logits, y), divergence(logits, y).sum()):
+        (g,) = torch.autograd.grad(value, logits)
+        assert float(value.detach()) == 0
+        assert not bool(g.any())
+
+
+def test_other_labels_outside_of_the_range_are_still_told():
+    logits, _ = pair(4, 3)
+    with pytest.raises(ValueError, match=r"y must lie in 0\.\.2, got -1; unlabeled examples"):
+        CrossEntropy().target(logits, torch.tensor([0, -100, 1, -1]))
+    with pytest.raises(ValueError, match=r"y must lie in 0\.\.2, got 7"):
+        CrossEntropy(ignore_index=255).target(logits, torch.tensor([0, 255, 7, 1]))
+    with pytest.raises(ValueError, match=r"y must lie in 0\.\.2, got -100"):
+        CrossEntropy(ignore_index=255).target(logits, torch.tensor([0, -100, 2, 1]))
+
+
+def test_divergences_of_one_key_are_the_same_function():
+    weight = torch.ones(3)
+    assert CrossEntropy().key == CrossEntropy().key
+    assert CrossEntropy(weight).key == as_criterion(nn.CrossEntropyLoss(weight)).key
+    kinds = [
+        CrossEntropy(),
+        CrossEntropy(weight),
+        CrossEntropy(None, 255),
+        CrossEntropy(None, 0, 1),
+    ]
+    assert len({each.key for each in [*kinds, KL(), KL()]}) == 6
+    assert repr(CrossEntropy(torch.ones(2), 255, 0.1)) == (
+        "CrossEntropy(weight=[1.0, 1.0], ignore_index=255, label_smoothing=0.1)"
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -184,6 +271,21 @@ MISTAKES = {
         lambda: Function(lambda outputs, target: 1.0)(TWO, TWO),
         ValueError,
         r"one value for each of the 3 examples, got float",
+    ),
+    "weights of no vector": (
+        lambda: CrossEntropy(torch.ones(2, 2)),
+        ValueError,
+        r"weight must be a tensor with one number for each class, got \(2, 2\)",
+    ),
+    "a sum": (
+        lambda: as_criterion(nn.CrossEntropyLoss(reduction="sum")),
+        ValueError,
+        "criterion must be a mean over the batch, got reduction='sum'",
+    ),
+    "no loss": (
+        lambda: as_criterion("ce", "divergence"),
+        TypeError,
+        r"divergence must be a Divergence or a callable \(outputs, y\), got 'ce'",
     ),
     "not callable": (
         lambda: as_divergence("kl"),

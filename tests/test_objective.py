@@ -210,6 +210,30 @@ def test_dense_labels():
     networks.assert_same(networks.gradients(found, model), networks.gradients(expected, model))
 
 
+@pytest.mark.parametrize("few", [0, 1 << 16])
+@pytest.mark.parametrize(
+    "options", [{}, {"weight": torch.tensor([0.5, 2.0, 1.0])}, {"ignore_index": 255}]
+)
+def test_labels_that_count_differently(options, few, monkeypatch):
+    """As of a segmentation with a border that has no label, and rare classes."""
+    monkeypatch.setattr("unshaken.objective.FEW", few)
+    model, loss = networks.dense().double(), nn.CrossEntropyLoss(**options).double()
+    x, _ = networks.batch((1, 4, 5))
+    y = torch.randint(0, 3, (4, 4, 5))
+    y[:, 0], y[1] = loss.ignore_index, loss.ignore_index
+    terms = [AT(0.3, divergence=loss), VMT(fields.Shift(), divergence=loss), VAT(0.3)]
+    torch.manual_seed(SEED)
+    found = Objective(model, *terms, criterion=loss)(x, y)
+    torch.manual_seed(SEED)
+    expected = loss(model(x), y) + sum(
+        term(model, x, y if term.labeled else None) for term in in_order(terms, False)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    networks.assert_same(networks.gradients(found, model), networks.gradients(expected, model))
+    at = AT(0.3, divergence=loss).worst(model, x, y).value
+    assert float(at[1]) == 0 < float(at[0])  # without labels there is nothing to gain
+
+
 def test_the_report_holds_the_loss_and_each_weighted_term():
     model, terms = build(), make(("at-l2", "vat-difference", "entropy", "xvat-table"))
     x, y = networks.batch(SHAPE)
@@ -278,7 +302,7 @@ def test_a_reducing_criterion_is_told_what_to_do():
     with pytest.raises(
         ValueError, match=r"one value for each of the 4 examples, got \(\); use red"
     ):
-        Objective(build(), criterion=nn.CrossEntropyLoss())(x, y)
+        Objective(build(), criterion=nn.NLLLoss())(x, y)
 
 
 @pytest.mark.parametrize("width", [8, 400])

@@ -186,6 +186,18 @@ def test_a_parameter_outside_of_the_objective_runs_as_it_is(signal):
     torch.testing.assert_close(temperature.grad, expected)
 
 
+def test_entries_without_labels_compile(signal):
+    x, y = signal
+    loss = nn.CrossEntropyLoss(torch.tensor([0.5, 2.0, 1.0]), ignore_index=7).double()
+    terms = AT(0.5, divergence=loss), VMT(fields.Shift(), divergence=loss)
+    plain, compiled = pair(networks.mlp(SIGNAL).double(), *terms, criterion=loss)
+    for ignored in (0, 2):
+        y = torch.where(torch.arange(len(y)) < ignored, 7, y)
+        assert_same(plain, compiled, x, y)
+    with pytest.raises(ValueError, match=r"y must lie in 0\.\.2, got 8"):
+        compiled(x, torch.full_like(y, 8))
+
+
 def test_wrong_labels_are_told(signal):
     x, y = signal
     _, compiled = pair(networks.mlp(SIGNAL).double(), AT(0.5))

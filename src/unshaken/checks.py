@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 _LARGEST = (1 << 63) - 1
+Look = tuple[Tensor, int, str, int | None]
+"""Values, the limit that they must lie below, their name, and a value that is right as well."""
 
 
 def radius(value: Any, name: str = "radius") -> float:
@@ -76,8 +78,12 @@ def inputs(x: Any, name: str = "x") -> None:
     _WATCH.finite(x, name)
 
 
-def labels(y: Any, count: int, outputs: Tensor, name: str = "y") -> Tensor:
+def labels(
+    y: Any, count: int, outputs: Tensor, name: str = "y", ignore: int | None = None
+) -> Tensor:
     """Class indices ``(N, ...)`` or probabilities ``(N, C, ...)`` that fit ``outputs``.
+
+    The class index ``ignore`` stands for no label.
 
     Returns the labels; on an accelerator those out of range are moved inside, so that no kernel
     faults before the clear report of the next call.
@@ -104,7 +110,7 @@ def labels(y: Any, count: int, outputs: Tensor, name: str = "y") -> Tensor:
             f"{name} must have shape {expected} for outputs of shape {tuple(outputs.shape)}, "
             f"got {tuple(y.shape)}"
         )
-    return _WATCH.in_range(y.long(), outputs.shape[1], name)
+    return _WATCH.in_range(y.long(), outputs.shape[1], name, ignore)
 
 
 def indices(index: Any, count: int, limit: int, name: str = "index") -> Tensor:
@@ -127,7 +133,7 @@ class _Watch:
 
     def __init__(self) -> None:
         self.pending: deque[tuple[torch.cuda.Event, Tensor, str]] = deque(maxlen=64)
-        self.written: list[tuple[Tensor, int, str]] | None = None
+        self.written: list[Look] | None = None
 
     def finite(self, x: Tensor, name: str) -> None:
         if torch.compiler.is_compiling():
@@ -142,20 +148,23 @@ class _Watch:
                 bad = (~torch.isfinite(x.reshape(x.shape[0], -1))).any(1).nonzero()[0].item()
                 raise ValueError(f"{message} in example {bad} of the batch")
 
-    def in_range(self, values: Tensor, limit: int, name: str) -> Tensor:
+    def in_range(self, values: Tensor, limit: int, name: str, ignore: int | None = None) -> Tensor:
         if torch.compiler.is_compiling():
             return values
         if self.written is not None:
-            self.written.append((values, limit, name))
+            self.written.append((values, limit, name, ignore))
         message = f"{name} must lie in 0..{limit - 1}"
         if values.device.type == "cuda":
-            bad = (values < 0) | (values >= limit)
+            bad = _outside(values, limit, ignore)
             self._later(bad.any(), message + ", got a value outside")
-            return values.clamp(0, limit - 1)
+            return values.where(~bad, 0)
         if values.device.type == "cpu" and values.numel():
             low, high = torch.aminmax(values)
             if low.item() < 0 or high.item() >= limit:
-                worst = low.item() if low.item() < 0 else high.item()
+                bad = values[_outside(values, limit, ignore)]
+                if not len(bad):
+                    return values
+                worst = int(bad.min()) if bad.min() < 0 else int(bad.max())
                 hint = (
                     "; unlabeled examples belong in unlabeled="
                     if name == "y" and worst == -1
@@ -179,12 +188,17 @@ class _Watch:
         self.pending.append((event, flag, message))
 
 
+def _outside(values: Tensor, limit: int, ignore: int | None) -> Tensor:
+    bad = (values < 0) | (values >= limit)
+    return bad if ignore is None else bad & (values != ignore)
+
+
 _WATCH = _Watch()
 
 
 @contextmanager
-def written_down() -> Iterator[list[tuple[Tensor, int, str]]]:
-    """Inside, every look at a range is added to the list: the values, their limit, their name."""
+def written_down() -> Iterator[list[Look]]:
+    """Inside, every look at a range is added to the list."""
     before, _WATCH.written = _WATCH.written, []
     try:
         yield _WATCH.written
@@ -192,6 +206,6 @@ def written_down() -> Iterator[list[tuple[Tensor, int, str]]]:
         _WATCH.written = before
 
 
-def in_range(values: Tensor, limit: int, name: str) -> Tensor:
-    """Integers in ``[0, limit)``; on an accelerator those outside are moved inside."""
-    return _WATCH.in_range(values, limit, name)
+def in_range(values: Tensor, limit: int, name: str, ignore: int | None = None) -> Tensor:
+    """Integers in ``[0, limit)``, or ``ignore``; on an accelerator those outside become 0."""
+    return _WATCH.in_range(values, limit, name, ignore)

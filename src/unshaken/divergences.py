@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unshaken import checks
+from unshaken import checks, draws
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""``(outputs, target) -> (N, ...)``; every :class:`Divergence` is one."""
 
 
 def example_mean(values: Tensor) -> Tensor:
@@ -29,6 +32,11 @@ class Divergence(nn.Module, ABC):
     """
 
     labeled: bool = False
+
+    @property
+    def key(self) -> Hashable:
+        """Divergences of one key are the same function."""
+        return id(self)
 
     @abstractmethod
     def target(self, logits: Tensor, y: Tensor | None) -> Tensor:
@@ -60,24 +68,93 @@ class CrossEntropy(Divergence):
     """``D = −log p_y``, the cross-entropy with the label (VMT eq. 4, xVAT eq. 1).
 
     Labels are class indices ``(N,)`` (or ``(N, *rest)`` for dense outputs ``(N, C, *rest)``), or
-    probabilities of the outputs' shape.
+    probabilities of the outputs' shape. The options are those of ``torch.nn.CrossEntropyLoss``,
+    and so is the mean over a batch: with class indices, entries count by the weight of their class
+    and ignored ones not at all. (A batch in which none counts gives 0.)
+
+    Args:
+        weight: a factor for each class, ``(C,)``.
+        ignore_index: the class index of entries without a label.
+        label_smoothing: the share of the label that is spread evenly over the classes, in [0, 1].
+
+    Raises:
+        ValueError: on a smoothing outside of [0, 1], or weights that are no vector.
     """
 
     labeled = True
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if weight is not None and (not isinstance(weight, Tensor) or weight.dim() != 1):
+            got = tuple(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
+            raise ValueError(f"weight must be a tensor with one number for each class, got {got}")
+        self.register_buffer("weight", weight, persistent=False)
+        self.ignore_index = ignore_index
+        self.label_smoothing = checks.number(label_smoothing, "label_smoothing", low=0, high=1)
+
+    @property
+    def key(self) -> Hashable:
+        weight = None if self.weight is None else id(self.weight)
+        return "cross-entropy", weight, self.ignore_index, self.label_smoothing
 
     def target(self, logits: Tensor, y: Tensor | None) -> Tensor:
         if y is None:
             raise ValueError(
                 "CrossEntropy needs labels, got y=None; use VAT, MVAT or XVAT for unlabeled data"
             )
-        return checks.labels(y, logits.shape[0], logits)
+        return checks.labels(y, logits.shape[0], logits, ignore=self.ignore_index)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return example_mean(F.cross_entropy(_float(logits), target, reduction="none"))
+        values = example_mean(self._cross_entropy(logits, target, "none"))
+        return values * self._share(target, values) if self._uneven(target) else values
 
     def mean(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The mean over the batch, by one fused kernel."""
-        return F.cross_entropy(_float(logits), target)
+        """The mean over the batch; where every entry counts alike, by one fused kernel."""
+        if self._uneven(target):
+            return super().mean(logits, target)
+        return self._cross_entropy(logits, target, "mean")
+
+    def _cross_entropy(self, logits: Tensor, target: Tensor, reduction: str) -> Tensor:
+        logits = _float(logits)
+        weight = None if self.weight is None else self.weight.to(logits)
+        return F.cross_entropy(
+            logits,
+            target,
+            weight,
+            ignore_index=-100 if target.is_floating_point() else self.ignore_index,
+            reduction=reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def _uneven(self, target: Tensor) -> bool:
+        """Whether entries may count differently; only on the CPU are labels looked at."""
+        if target.is_floating_point():
+            return False
+        if self.weight is not None or target.device.type != "cpu" or torch.compiler.is_compiling():
+            return True
+        return bool((target == self.ignore_index).any())
+
+    def _share(self, target: Tensor, like: Tensor) -> Tensor:
+        """What makes plain means into means of the entries that count."""
+        kept = target != self.ignore_index
+        counts = kept.to(like)
+        if self.weight is not None:
+            counts = self.weight.to(like)[torch.where(kept, target, 0)] * kept
+        means = draws.group_means(example_mean(counts))
+        share = torch.where(means > 0, 1 / means.clamp_min(torch.finfo(like.dtype).tiny), 0)
+        return share if share.dim() == 0 else draws.to_rows(share, len(like))
+
+    def extra_repr(self) -> str:
+        said = [] if self.weight is None else [f"weight={self.weight.tolist()}"]
+        said += [] if self.ignore_index == -100 else [f"ignore_index={self.ignore_index}"]
+        smoothing = self.label_smoothing
+        return ", ".join(said + ([f"label_smoothing={smoothing:g}"] if smoothing else []))
 
 
 class KL(Divergence):
@@ -153,7 +230,7 @@ class Function(Divergence):
             the function must be smallest.
     """
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], labeled: bool = False) -> None:
+    def __init__(self, function: Loss, labeled: bool = False) -> None:
         super().__init__()
         self.function = function
         self.labeled = labeled
@@ -182,7 +259,32 @@ class Function(Divergence):
         return f"{name}, labeled={self.labeled}"
 
 
-def as_divergence(divergence: Divergence | Callable[[Tensor, Tensor], Tensor]) -> Divergence:
+def as_criterion(criterion: Loss | None, name: str = "criterion") -> Divergence:
+    """A supervised loss: by default the cross-entropy; of a callable a labeled :class:`Function`.
+
+    ``torch.nn.CrossEntropyLoss`` becomes the :class:`CrossEntropy` of its options.
+
+    Raises:
+        TypeError: if it is no function.
+        ValueError: if it does not compare with labels, or is a sum over the batch.
+    """
+    if criterion is None:
+        return CrossEntropy()
+    if not callable(criterion):
+        raise TypeError(
+            f"{name} must be a Divergence or a callable (outputs, y), got {criterion!r}"
+        )
+    if type(criterion) is nn.CrossEntropyLoss:
+        if criterion.reduction == "sum":
+            raise ValueError(f"{name} must be a mean over the batch, got reduction='sum'")
+        return CrossEntropy(criterion.weight, criterion.ignore_index, criterion.label_smoothing)
+    found = criterion if isinstance(criterion, Divergence) else Function(criterion, labeled=True)
+    if not found.labeled:
+        raise ValueError(f"{name} must compare with labels (labeled=True), got {found!r}")
+    return found
+
+
+def as_divergence(divergence: Loss) -> Divergence:
     """``divergence`` itself, or a label-free :class:`Function` of a plain callable."""
     if isinstance(divergence, Divergence):
         return divergence

@@ -25,8 +25,9 @@ class Sum(ABC):
     def add_learning(self, value: Tensor, source: Tensor, learn: Callable[[Tensor], None]) -> None:
         """Add a scalar; ``learn`` gets its gradient in ``source``, a leaf, when that is known."""
 
+    @abstractmethod
     def pass_over(self, leaves: Sequence[Tensor]) -> None:
-        """Give no gradient to these, also to those that join the sequence later."""
+        """Nobody wants a gradient in these, nor in those that join the sequence later."""
 
     @abstractmethod
     def loss(self) -> Tensor:
@@ -47,6 +48,9 @@ class Deferred(Sum):
         if source.requires_grad:
             source.register_hook(learn)
         self.add(value)
+
+    def pass_over(self, leaves: Sequence[Tensor]) -> None:
+        pass  # the caller's backward pass is its own
 
     def loss(self) -> Tensor:
         return self._zero if self._total is None else self._total

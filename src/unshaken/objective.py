@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +13,7 @@ from unshaken.adversaries.base import Penalty
 from unshaken.adversaries.learned import MaskPlayer
 from unshaken.alarm import Alarm
 from unshaken.autograd import BATCH_NORM_POLICIES
-from unshaken.divergences import CrossEntropy, Divergence, Function
+from unshaken.divergences import Loss, as_criterion
 from unshaken.gradients import Deferred, Sum, Taken
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Regularizer, Term
@@ -41,7 +41,8 @@ class Objective(nn.Module):
             usual; no other pass does.
         regularizers: terms to add; see :class:`unshaken.Regularizer`.
         criterion: the supervised loss, by default the cross-entropy; any labeled
-            :class:`~unshaken.divergences.Divergence` or callable ``(outputs, y) -> (N, ...)``.
+            :class:`~unshaken.divergences.Divergence`, ``torch.nn.CrossEntropyLoss`` with options of
+            its own, or callable ``(outputs, y) -> (N, ...)``.
         batch_norm: policy of the clean pass over the unlabeled batch.
         alarm: warn, once for each term, when it does nothing (:class:`unshaken.alarm.Alarm`).
         take_gradients: take each term's gradient in the parameters as soon as the term is known
@@ -64,7 +65,7 @@ class Objective(nn.Module):
         self,
         model: nn.Module,
         *regularizers: Term,
-        criterion: Divergence | Callable[[Tensor, Tensor], Tensor] | None = None,
+        criterion: Loss | None = None,
         batch_norm: str = "batch",
         alarm: bool = True,
         take_gradients: bool = True,
@@ -80,15 +81,9 @@ class Objective(nn.Module):
                     f"regularizers must differ, got the same {term.name!r} twice; give it "
                     "twice the weight instead"
                 )
-        if criterion is None:
-            criterion = CrossEntropy()
-        elif not isinstance(criterion, Divergence):
-            criterion = Function(criterion, labeled=True)
-        if not criterion.labeled:
-            raise ValueError("criterion must compare with labels (labeled=True)")
         self.model = model
         self.regularizers = nn.ModuleList(regularizers)
-        self.criterion = criterion
+        self.criterion = as_criterion(criterion)
         self.batch_norm = checks.choice(batch_norm, "batch_norm", BATCH_NORM_POLICIES)
         self.alarm = Alarm() if alarm else None
         self.take_gradients = take_gradients

@@ -22,7 +22,7 @@ from unshaken.autograd import (
     normalization_policy,
     spectral_layers,
 )
-from unshaken.divergences import CrossEntropy, Divergence
+from unshaken.divergences import Divergence
 from unshaken.double_backward import Session, TwiceDifferentiable
 
 Model = Callable[[Tensor], Tensor]
@@ -259,7 +259,7 @@ class CleanPass:
         The sum over the batch, so that ``g_i`` is the gradient of example i's own loss. With
         ``create_graph`` it can be differentiated again, and is computed in full precision.
         """
-        key: Hashable = "cross-entropy" if type(divergence) is CrossEntropy else id(divergence)
+        key = divergence.key
         for with_graph in (True,) if create_graph else (False, True):
             if (key, with_graph) in self._gradients:
                 found = self._gradients[key, with_graph]
@@ -279,12 +279,12 @@ class CleanPass:
             raise RuntimeError("the live pass was made without track_input")
         return self._leaf
 
-    def keep_gradient(self, gradient: Tensor | None) -> None:
-        """Remember the cross-entropy's input gradient that the caller has computed."""
-        self._gradients["cross-entropy", False] = reached(gradient)
+    def keep_gradient(self, divergence: Divergence, gradient: Tensor | None) -> None:
+        """Remember the divergence's input gradient that the caller has computed."""
+        self._gradients[divergence.key, False] = reached(gradient)
 
     def leaf_of(self, x: Tensor) -> Tensor:
-        """The constant ``x`` itself, to be differentiated in; the objective gives it no gradient."""
+        """The constant ``x`` itself, to be differentiated in; it gets no gradient of the loss."""
         self.leaves.append(x.requires_grad_())
         return x
 

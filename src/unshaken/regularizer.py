@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from unshaken import checks
 from unshaken.adversaries.base import Adversary, Penalty, Problem
 from unshaken.adversaries.infinitesimal import Infinitesimal
 from unshaken.autograd import BATCH_NORM_POLICIES, RandomState
-from unshaken.divergences import Divergence, as_divergence
+from unshaken.divergences import Loss, as_divergence
 from unshaken.passes import CleanPass, Model, start
 from unshaken.perturbations.base import Perturbation
 from unshaken.worst import Worst
@@ -191,7 +190,7 @@ class Regularizer(Term):
         self,
         perturbation: Perturbation,
         adversary: Adversary,
-        divergence: Divergence | Callable[[Tensor, Tensor], Tensor],
+        divergence: Loss,
         weight: float = 1.0,
         *,
         batch_norm: str = "batch",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unshaken import draws
 from unshaken.adversaries.base import Penalty
-from unshaken.divergences import CrossEntropy, Divergence
+from unshaken.divergences import Divergence
 from unshaken.gradients import Sum, Taken
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Found, Regularizer, Term
@@ -35,9 +35,13 @@ class Acting:
     weight: float | Tensor
 
     @property
-    def takes_cross_entropy(self) -> bool:
-        """Whether its divergence is the cross-entropy and nothing else."""
-        return isinstance(self.term, Regularizer) and type(self.term.divergence) is CrossEntropy
+    def divergence(self) -> Divergence | None:
+        """The divergence of its regularizer; None for a term that has none of its own."""
+        return self.term.divergence if isinstance(self.term, Regularizer) else None
+
+    def takes(self, divergence: Divergence) -> bool:
+        """Whether its divergence is this one."""
+        return self.divergence is not None and self.divergence.key == divergence.key
 
 
 Watch = Callable[[Acting, Penalty, CleanPass], None]
@@ -123,16 +127,16 @@ class Step:
         on_graph = [a for a in acting if a.term.needs in ("input-graph", "logits")]
         on_input = [a for a in acting if a.term.needs == "input"]
         apart = [a for a in acting if a not in on_graph]
-        if any(a.term.needs == "input-graph" and a.takes_cross_entropy for a in on_graph):
-            # Computed with its graph first, it also serves the terms that need it without.
-            clean.input_gradient(CrossEntropy(), create_graph=True)
+        for a in on_graph:
+            if a.term.needs == "input-graph" and a.divergence is not None:
+                # Computed with its graph first, it also serves the terms that need it without.
+                clean.input_gradient(a.divergence, create_graph=True)
         at_once = (
             isinstance(total, Taken)
             and loss is not None
             and bool(on_input)
             and not on_graph
-            and all(a.takes_cross_entropy for a in on_input)
-            and type(self.criterion) is CrossEntropy
+            and all(a.takes(self.criterion) for a in on_input)
             and loss.requires_grad
         )
         for a in apart:
@@ -145,7 +149,8 @@ class Step:
         if at_once and isinstance(total, Taken) and loss is not None:
             # One backward gives the parameters' gradient and g together.
             (g,) = total.add_with(total_of(loss), [clean.require_leaf()])
-            clean.keep_gradient(None if g is None else g * (len(g) // draws.groups()))
+            each = None if g is None else g * (len(g) // draws.groups())
+            clean.keep_gradient(self.criterion, each)
         elif means:
             total.add(total_of(sum(means[1:], start=means[0])))
         if isinstance(total, Taken):

@@ -42,13 +42,13 @@ class _Code:
     Attributes:
         compiled: :func:`_step` for them.
         requests: the random numbers that it takes.
-        ranges: which parts of the batch must lie below which limit, and their names.
+        ranges: which parts of the batch must lie in which range (:data:`unshaken.checks.Look`).
         traced: whether it ran before.
     """
 
     compiled: Callable[..., Found]
     requests: Sequence[tape.Request]
-    ranges: Sequence[tuple[int, int, str]]
+    ranges: Sequence[tuple[int, int, str, int | None]]
     traced: bool = False
 
     def run(self, *arguments: Any) -> Found:
@@ -92,8 +92,8 @@ class WholeStep:
         if code is None:
             return None
         tensors = list(_tensors(batch))
-        for k, limit, name in code.ranges:
-            tensors[k] = checks.in_range(_integers(tensors[k]), limit, name)
+        for k, limit, name, ignore in code.ranges:
+            tensors[k] = checks.in_range(_integers(tensors[k]), limit, name, ignore)
         state = None if code.traced else RandomState(x.device)
         drawn = [request() for request in code.requests]
         weights = torch.tensor([float(a.weight) for a in acting]).to(x.device, x.dtype)
@@ -145,9 +145,9 @@ class WholeStep:
             _warn("the loss depends on tensors that are no parameters of the objective")
             return None
         ranges = [
-            (k, limit, name)
+            (k, limit, name, ignore)
             for k, tensor in enumerate(_tensors(whole))
-            for values, limit, name in looked
+            for values, limit, name, ignore in looked
             if values is tensor
         ]
         # torch.compile counts versions by code object: each has its own.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unshaken.adversaries import Adversary, Remembered, SteepestStep
-from unshaken.divergences import CrossEntropy
+from unshaken.divergences import Loss, as_criterion
 from unshaken.perturbations import Additive
 from unshaken.ramps import Ramp
 from unshaken.regularizer import Regularizer
@@ -25,6 +25,7 @@ class AT(Regularizer):
             little more than a plain one; the term then stands in for the supervised loss
             (:class:`~unshaken.adversaries.Remembered`). Calls need ``index=``.
         weight: factor of the term.
+        divergence: the labeled D, by default the cross-entropy with the label.
 
     Raises:
         ValueError: on a negative or non-finite radius or weight, or another norm.
@@ -37,6 +38,7 @@ class AT(Regularizer):
         weight: float = 1.0,
         *,
         remember: Sequence[int] | None = None,
+        divergence: Loss | None = None,
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
@@ -48,7 +50,7 @@ class AT(Regularizer):
         super().__init__(
             noise,
             adversary,
-            CrossEntropy(),
+            as_criterion(divergence, "divergence"),
             weight,
             batch_norm=batch_norm,
             name=name or "at",

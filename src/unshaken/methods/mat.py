@@ -12,7 +12,7 @@ from unshaken.adversaries import (
     SteepestStep,
     TopEigenvector,
 )
-from unshaken.divergences import KL, CrossEntropy
+from unshaken.divergences import KL, Loss, as_criterion
 from unshaken.perturbations import Movement
 from unshaken.perturbations.fields import Field
 from unshaken.ramps import Ramp
@@ -47,6 +47,7 @@ class MAT(Regularizer):
             worst movement and refresh it in the same backward pass, so that a step costs
             little more than a plain one; the term then stands in for the supervised loss
             (:class:`~unshaken.adversaries.Remembered`). Calls need ``index=``.
+        divergence: the labeled D, by default the cross-entropy with the label.
 
     Raises:
         ValueError: without fields, for unknown options, or for ``remember`` with ``steps`` > 1 or
@@ -67,6 +68,7 @@ class MAT(Regularizer):
         exact: bool = False,
         folding: str | None = None,
         remember: Sequence[int] | None = None,
+        divergence: Loss | None = None,
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
@@ -93,7 +95,7 @@ class MAT(Regularizer):
         super().__init__(
             movement,
             adversary,
-            CrossEntropy(),
+            as_criterion(divergence, "divergence"),
             weight,
             batch_norm=batch_norm,
             name=name or "mat",

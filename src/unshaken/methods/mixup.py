@@ -8,7 +8,7 @@ from torch import Tensor
 from unshaken import checks, draws
 from unshaken.adversaries.base import Penalty
 from unshaken.autograd import per_example
-from unshaken.divergences import CrossEntropy, Divergence
+from unshaken.divergences import Loss, as_criterion
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Found, Term
 
@@ -24,7 +24,7 @@ class Mixup(Term):
     Args:
         alpha: α > 0; published: 0.1 to 0.4 on ImageNet, 1 on CIFAR-10.
         weight: factor of the term.
-        divergence: D, labeled.
+        divergence: the labeled D, by default the cross-entropy with the label.
     """
 
     labeled = True
@@ -34,7 +34,7 @@ class Mixup(Term):
         self,
         alpha: float = 1.0,
         weight: float = 1.0,
-        divergence: Divergence | None = None,
+        divergence: Loss | None = None,
         *,
         batch_norm: str = "batch",
         name: str = "",
@@ -42,9 +42,7 @@ class Mixup(Term):
     ) -> None:
         super().__init__(weight, batch_norm, name or "mixup", every)
         self.alpha = checks.number(alpha, "alpha", low=0.0, open_low=True)
-        self.divergence = CrossEntropy() if divergence is None else divergence
-        if not self.divergence.labeled:
-            raise ValueError("divergence must compare with labels (labeled=True)")
+        self.divergence = as_criterion(divergence, "divergence")
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
         x, y = clean.x, clean.y

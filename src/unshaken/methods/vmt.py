@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unshaken.adversaries import Infinitesimal
-from unshaken.divergences import CrossEntropy
+from unshaken.divergences import Loss, as_criterion
 from unshaken.perturbations import Movement
 from unshaken.perturbations.fields import Field
 from unshaken.regularizer import Regularizer
@@ -23,6 +23,7 @@ class VMT(Regularizer):
             (the paper's text); ``"unit-detached"`` does so with the length as a constant.
         weight: the paper's λ, searched there over [0.005, 5].
         border: how the image derivative ends; ``"zero"`` at the border positions.
+        divergence: the labeled D, by default the cross-entropy with the label.
 
     Raises:
         ValueError: without fields, on unknown options, or for inputs the fields do not fit.
@@ -38,6 +39,7 @@ class VMT(Regularizer):
         gradient: str = "raw",
         weight: float = 1.0,
         border: str = "zero",
+        divergence: Loss | None = None,
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
@@ -45,7 +47,7 @@ class VMT(Regularizer):
         super().__init__(
             Movement(*fields, border=border),
             Infinitesimal(gradient, mixture=len(fields) > 1),
-            CrossEntropy(),
+            as_criterion(divergence, "divergence"),
             weight,
             batch_norm=batch_norm,
             name=name or "vmt",

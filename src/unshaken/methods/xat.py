@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from unshaken import checks
 from unshaken.adversaries import Adversary, Remembered, SteepestMask
-from unshaken.divergences import KL, CrossEntropy
+from unshaken.divergences import KL, Loss, as_criterion
 from unshaken.perturbations import Mask
 from unshaken.regularizer import Regularizer
 
@@ -30,6 +30,7 @@ class XAT(Regularizer):
             take each example's last worst mask and refresh it in the same backward pass, so that a
             step costs little more than a plain one; the term then stands in for the supervised loss
             (:class:`~unshaken.adversaries.Remembered`). Calls need ``index=``.
+        divergence: the labeled D, by default the cross-entropy with the label.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class XAT(Regularizer):
         smoothness: float = 0.0,
         block: int = 1,
         remember: Sequence[int] | None = None,
+        divergence: Loss | None = None,
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
@@ -57,7 +59,7 @@ class XAT(Regularizer):
         super().__init__(
             family,
             mask,
-            CrossEntropy(),
+            as_criterion(divergence, "divergence"),
             weight,
             batch_norm=batch_norm,
             name=name or "xat",
