@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from tests import networks
 from tests.contracts import CONTRACTS, SHAPES, call
@@ -378,3 +379,53 @@ def test_outputs_that_are_no_tensor_are_named(kind):
         Objective(Named(), VAT(1.0))(x, y)
     picked = "logits" if kind is dict else 0
     assert VAT(1.0)(lambda x: Named()(x)[picked], x) > 0
+
+
+class Checkpointed(nn.Module):
+    """A block whose activations are computed again on the way back."""
+
+    def __init__(self, norm, on):
+        super().__init__()
+        self.first = nn.Conv2d(2, 4, 3)
+        self.block = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), norm, nn.Tanh())
+        self.head = nn.Linear(4, 3)
+        self.on = on
+
+    def forward(self, x):
+        h = self.first(x)
+        h = checkpoint(self.block, h, use_reentrant=False) if self.on else self.block(h)
+        return self.head(h.mean((2, 3)))
+
+
+@pytest.mark.parametrize("few", [0, 1 << 16])
+@pytest.mark.parametrize(
+    ("norm", "options"),
+    [(nn.GroupNorm(2, 4), {}), (nn.BatchNorm2d(4), {"batch_norm": "update"})],
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **o: AT(0.5, **o),
+        lambda **o: VAT(0.5, **o),
+        lambda **o: VMT(fields.Shift(), **o),
+        lambda **o: MVAT(fields.Shift(), radius=1.0, **o),
+        lambda **o: XVAT(masks.Steepest(0.5), **o),
+    ],
+    ids=["at", "vat", "vmt", "mvat", "xvat"],
+)
+def test_activation_checkpointing(make, norm, options, few, monkeypatch):
+    monkeypatch.setattr("unshaken.objective.FEW", few)
+    plain = Checkpointed(copy.deepcopy(norm), False).double()
+    saving = copy.deepcopy(plain)
+    saving.on = True
+    for model in (plain, saving):
+        torch.manual_seed(0)
+        Objective(model, make(**options))(*networks.batch(SHAPE)).backward()
+    for p, q in zip(plain.parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(q.grad, p.grad)
+
+
+def test_batch_norm_in_a_checkpoint_is_told_what_to_do():
+    objective = Objective(Checkpointed(nn.BatchNorm2d(4), True).double(), AT(0.5))
+    with pytest.raises(RuntimeError, match="give the terms batch_norm='update'"):
+        objective(*networks.batch(SHAPE))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
 
 from unshaken import checks
 from unshaken.adversaries.base import Penalty
@@ -116,6 +117,7 @@ class Objective(nn.Module):
 
         Raises:
             ValueError, TypeError: on missing or wrong labels, shapes, indices or values.
+            RuntimeError: where activation checkpointing recomputes batch norm in another state.
         """
         checks.inputs(x)
         if not self.regularizers and self._whole_step is None:
@@ -131,7 +133,14 @@ class Objective(nn.Module):
             return loss
         total = self._sum(batch)
         step = self.step(self._watch if self._watching() else None)
-        clean, free, report = step.add_all(total, acting, batch)
+        try:
+            clean, free, report = step.add_all(total, acting, batch)
+        except CheckpointError as error:
+            raise RuntimeError(
+                "a layer of the model is recomputed by activation checkpointing in another state "
+                "than it had in its pass; for batch norm give the terms batch_norm='update' (their "
+                "passes then move its running statistics), or leave it out of the checkpoints"
+            ) from error
         if self._watching() and self.alarm is not None and self.alarm.due():
             for part in acting:
                 if isinstance(part.term, Regularizer):
