@@ -17,7 +17,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 import unshaken
-from unshaken import fields
+from unshaken import Mixup, Regularizer, fields
+from unshaken.adversaries import SteepestStep
+from unshaken.divergences import Function, SquaredError
+from unshaken.perturbations import Additive
 from unshaken.sklearn import RegularizedClassifier, RegularizedRegressor
 
 EXPECTED = {
@@ -183,11 +186,34 @@ def test_methods_that_concern_the_network(moons):
         moons[0], few(moons[1])
     )
     assert taught.score(*moons) > 0.5
+    (term,) = taught._objective.regularizers
+    assert taught.module_ is term.teacher is not taught._objective.model
     learned = RegularizedClassifier("concrete-dropout", epochs=1).fit(*moons)
     assert any(
         "log_odds" in name or "logit" in name for name, _ in learned.module_.named_parameters()
     )
     assert learned.predict_proba(moons[0]).shape == (len(moons[0]), 2)
+
+
+def test_a_labeled_term_of_ones_own_goes_with_regression():
+    """By name and as a term the same, sample weights included; and a function as divergence."""
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    y, weights = X[:, 0] ** 2, np.arange(60.0)
+    y[::3] = np.nan
+
+    def fitted(regularizer, **options):
+        model = RegularizedRegressor(regularizer, epochs=5, random_state=0, **options)
+        return model.fit(X, y, weights).predict(X)
+
+    def own(divergence):
+        return Regularizer(Additive(2), SteepestStep(0.5), divergence)
+
+    named = fitted("at-l2", radius=0.5)
+    np.testing.assert_allclose(fitted(own(SquaredError(labeled=True))), named, rtol=1e-5)
+    absolute = own(Function(lambda f, t: (f - t).abs(), labeled=True))
+    absolute = fitted([absolute, Mixup(divergence=SquaredError(labeled=True))])
+    assert np.isfinite(absolute).all()
+    assert not np.allclose(absolute, named, rtol=1e-3)
 
 
 class Single(nn.Module):

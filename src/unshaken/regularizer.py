@@ -76,6 +76,11 @@ class Term(nn.Module, ABC):
         if self.every > 1 or self.ramp:
             self._start_counting()
 
+    @property
+    def answers(self) -> nn.Module | None:
+        """The network that predicts once training is over; None for the one that is trained."""
+        return None
+
     @abstractmethod
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
         """The unweighted penalty of each example; ``found`` is what :meth:`search` gave."""

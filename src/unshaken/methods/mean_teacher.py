@@ -65,6 +65,11 @@ class MeanTeacher(Consistency):
         """The network with the averaged weights."""
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
+    @property
+    def answers(self) -> nn.Module:
+        """The teacher."""
+        return self.teacher
+
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
         signal, p = live(clean)
         if self.training and torch.is_grad_enabled():

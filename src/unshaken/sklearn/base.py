@@ -118,7 +118,8 @@ class RegularizedEstimator(BaseEstimator):
             torch.manual_seed(self._draw())
             network = self._network(shape, outputs)
             terms = self._terms(replace(shape, network=network))
-        self.module_ = network
+        # As mean teacher's teacher, which is what its paper evaluates.
+        self.module_ = next((t.answers for t in terms if t.answers is not None), network)
         objective = Objective(network, *terms, criterion=self._criterion(), alarm=False)
         self._objective = objective.to(self._place())
         groups = self._objective.parameter_groups(
@@ -134,7 +135,7 @@ class RegularizedEstimator(BaseEstimator):
         named = isinstance(self.regularizer, str)
         settings = catalog.settings_for(self.regularizer, {}) if named else {}
         for part in settings:
-            # Of mean teacher's average the term has its own; here the student answers.
+            # Of mean teacher's average the term has its own.
             if catalog.training_changes({part: settings[part]}).keys() - {"ema"}:
                 raise ValueError(
                     f"regularizer: {part} changes how the network is trained and averaged, which "
@@ -233,7 +234,7 @@ class RegularizedEstimator(BaseEstimator):
                     others = next(free).to(place) if semi else None
                     drawing.manual_seed(self._draw())
                     self._optimizer.zero_grad()
-                    with draws.shared(drawing), _single_rows(self.module_, len(own)):
+                    with draws.shared(drawing), _single_rows(self._objective, len(own)):
                         loss = self._objective(
                             x_all[index[own]],
                             y[own],
@@ -259,7 +260,7 @@ class RegularizedEstimator(BaseEstimator):
                 error = self._error(self._outputs(held[0]), held[1])
                 self._objective.train()
                 if best is None or error < best[0] - float(self.tol):
-                    best = error, copy.deepcopy(self.module_.state_dict())
+                    best = error, copy.deepcopy(self._objective.state_dict())
                     waited = 0
                 else:
                     waited += 1
@@ -269,8 +270,8 @@ class RegularizedEstimator(BaseEstimator):
             group["lr"] = rate
         if best is not None:
             self.best_validation_error_ = best[0]
-            self.module_.load_state_dict(best[1])
-        self.module_.eval()
+            self._objective.load_state_dict(best[1])
+        self._objective.eval()
 
     def _outputs(self, X: Any) -> Tensor:
         """The network's outputs for standardized rows, on the CPU.

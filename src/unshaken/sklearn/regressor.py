@@ -16,7 +16,7 @@ from unshaken.divergences import Divergence
 from unshaken.methods import catalog
 from unshaken.regularizer import Term
 from unshaken.sklearn.base import RegularizedEstimator
-from unshaken.sklearn.terms import WeightedSquaredError, regressor_terms
+from unshaken.sklearn.terms import Weighted, regressor_terms
 
 
 class RegularizedRegressor(RegressorMixin, RegularizedEstimator):
@@ -106,7 +106,7 @@ class RegularizedRegressor(RegressorMixin, RegularizedEstimator):
         return regressor_terms(self.regularizer, shape, self.radius, self.weight)
 
     def _criterion(self) -> Divergence:
-        return WeightedSquaredError()
+        return Weighted()
 
     def _error(self, outputs: Tensor, targets: Tensor) -> float:
         return float((outputs - targets[:, :-1]).square().mean())

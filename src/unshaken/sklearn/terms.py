@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from unshaken.adversaries import PowerIteration, Random, SteepestStep
-from unshaken.divergences import Divergence, SquaredError, example_mean
+from unshaken.divergences import Divergence, SquaredError
 from unshaken.methods import catalog
 from unshaken.perturbations import Additive
 from unshaken.regularizer import Regularizer, Term
@@ -50,9 +50,16 @@ def classifier_terms(
 def regressor_terms(
     regularizer: Any, shape: catalog.Shape, radius: float | None, weight: float | None
 ) -> list[Term]:
-    """As :func:`classifier_terms`, with the squared error as divergence."""
+    """As :func:`classifier_terms`, with the squared error as divergence.
+
+    The labels that the terms get hold each row's weight beside its targets.
+    """
     given = _given(regularizer, radius, weight)
     if given is not None:
+        for term in given:
+            divergence = getattr(term, "divergence", None)
+            if isinstance(divergence, Divergence) and divergence.labeled:
+                term.divergence = Weighted(divergence)
         return given
     if regularizer not in _REGRESSION:
         known = ", ".join(_REGRESSION)
@@ -70,10 +77,18 @@ def default_radius(shape: catalog.Shape, *, infinite: bool = False) -> float:
     return SHARE if infinite else SHARE * math.sqrt(features)
 
 
-class WeightedSquaredError(Divergence):
-    """``w mean (f(x') − t)²`` of targets that come with their weight: ``(N, T + 1)``."""
+class Weighted(Divergence):
+    """``w D(f(x'), t)`` for targets that come with a weight each: ``(N, T + 1)``.
+
+    Args:
+        divergence: D, labeled; by default the squared error.
+    """
 
     labeled = True
+
+    def __init__(self, divergence: Divergence | None = None) -> None:
+        super().__init__()
+        self.divergence = SquaredError(labeled=True) if divergence is None else divergence
 
     def target(self, logits: Tensor, y: Tensor | None) -> Tensor:
         if y is None:
@@ -81,7 +96,9 @@ class WeightedSquaredError(Divergence):
         return y
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return target[:, -1] * example_mean((logits - target[:, :-1]).square())
+        values, weights = target[:, :-1], target[:, -1]
+        distance: Tensor = self.divergence(logits, self.divergence.target(logits, values))
+        return weights * distance
 
 
 def _given(regularizer: Any, radius: float | None, weight: float | None) -> list[Term] | None:
@@ -111,9 +128,9 @@ _REGRESSION: Mapping[str, Callable[[float, float], Regularizer]] = {
         Additive(2), Random(radius), SquaredError(), weight, name="random"
     ),
     "at-l2": lambda radius, weight: Regularizer(
-        Additive(2), SteepestStep(radius), WeightedSquaredError(), weight, name="at-l2"
+        Additive(2), SteepestStep(radius), Weighted(), weight, name="at-l2"
     ),
     "at-linf": lambda radius, weight: Regularizer(
-        Additive(math.inf), SteepestStep(radius), WeightedSquaredError(), weight, name="at-linf"
+        Additive(math.inf), SteepestStep(radius), Weighted(), weight, name="at-linf"
     ),
 }
