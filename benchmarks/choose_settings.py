@@ -3,12 +3,12 @@
     python benchmarks/choose_settings.py digits --write
 
 Where the data set is fixed (digits), settings are judged on validation examples held out of the
-training pool; the test set is not looked at. So it is with MNIST and all its labels, in 2000 steps,
-whose settings go by hand into the papers' recipes. Where every seed draws data of its own (sinusoids,
-moons, circles), they are judged on the test examples of seeds from 1000 on, which no reported
-comparison uses. ``unshaken tune`` searches any data, but on held-out training examples alone: of
-the moons' 16 points that leaves too few, which is why this script is still here. Every run is
-appended to a file as it finishes; a second call does the rest.
+training pool; the test set is not looked at. So it is with MNIST and all its labels, in 2000
+steps; its settings go by hand into the papers' recipes. Where every seed draws data of its own
+(sinusoids, moons, circles), they are judged on the test examples of seeds from 1000 on, which no
+reported comparison uses. ``unshaken tune`` searches any data, but on held-out training examples
+alone: of the moons' 16 points that leaves too few, which is why this script is still here. Every
+run is appended to a file as it finishes; a second call does the rest.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ from torch import nn
 
 from unshaken import VAT
 from unshaken.autograd import (
+    Moving,
     RandomState,
     normalization_layers,
-    normalization_policy,
     normalize,
     per_example,
     reverse_gradient,
@@ -77,7 +77,7 @@ def test_normalization_policies(policy, moves, uses_batch):
     model(torch.randn(8, 1, 5, 5))
     x = 3 + torch.randn(8, 1, 5, 5)
     before = statistics(model)
-    with normalization_policy(normalization_layers(model), policy):
+    with Moving.of(model).held(policy):
         found = model(x)
     same = all(torch.equal(a, b) for a, b in zip(before, statistics(model), strict=True))
     assert same is not moves
@@ -90,10 +90,7 @@ def test_normalization_policies(policy, moves, uses_batch):
 @pytest.mark.parametrize("policy", ["batch", "running", "update"])
 def test_layers_are_put_back_after_an_error(policy):
     model = layers()
-    with (
-        pytest.raises(RuntimeError, match="inside"),
-        normalization_policy(normalization_layers(model), policy),
-    ):
+    with pytest.raises(RuntimeError, match="inside"), Moving.of(model).held(policy):
         raise RuntimeError("inside")
     for layer in (model[1], model[3]):
         assert layer.training and layer.track_running_stats

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -97,14 +98,6 @@ def normalization_layers(model: Callable[..., Any]) -> list[_NormBase]:
     ]
 
 
-def spectral_layers(model: Callable[..., Any]) -> list[nn.Module]:
-    """The layers of ``model`` that spectral normalization moves in every training pass.
-
-    Each pass would have other weights: a difference of two passes would be that of the weights.
-    """
-    return [m for m in modules_of(model) if m.training and _is_spectral(m)]
-
-
 def _is_spectral(module: nn.Module) -> bool:
     hooks = module._forward_pre_hooks.values()
     return isinstance(module, _SpectralNorm) or any(isinstance(h, SpectralNorm) for h in hooks)
@@ -152,44 +145,53 @@ def drops_out(model: nn.Module) -> bool:
     return any(isinstance(m, _DropoutNd) and m.p > 0 for m in model.modules())
 
 
-@contextmanager
-def kept_still(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Run passes in which spectral normalization takes its vectors as they are."""
-    for layer in layers:
-        layer.training = False
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.training = True
+@dataclass(frozen=True)
+class Moving:
+    """What a training pass would move in a model.
 
-
-@contextmanager
-def normalization_policy(layers: Sequence[_NormBase], policy: str) -> Iterator[None]:
-    """Run passes under a batch-norm policy and put every layer back, also after an error.
-
-    ``"batch"`` normalizes with the statistics of the batch and moves no running ones,
-    ``"running"`` normalizes with the running ones, ``"update"`` is the model's own behavior.
+    Attributes:
+        normalizing: layers with running statistics.
+        spectral: layers under spectral normalization, which has other weights after every pass: a
+            difference of two passes would be that of the weights.
     """
-    hidden: list[tuple[_NormBase, Tensor | None, Tensor | None]] = []
-    if policy == "batch":
-        for layer in layers:
-            layer.track_running_stats = False
-            if isinstance(layer, _InstanceNorm):
-                # It takes its running statistics along whatever the flag says.
-                hidden.append((layer, layer.running_mean, layer.running_var))
-                layer.running_mean = layer.running_var = None
-    elif policy == "running":
-        for layer in layers:
+
+    normalizing: Sequence[_NormBase]
+    spectral: Sequence[nn.Module]
+
+    @classmethod
+    def of(cls, model: Callable[..., Any]) -> Moving:
+        """Look for them in ``model``, as :func:`modules_of` does."""
+        spectral = [m for m in modules_of(model) if m.training and _is_spectral(m)]
+        return cls(normalization_layers(model), spectral)
+
+    @contextmanager
+    def held(self, policy: str) -> Iterator[None]:
+        """Run passes under a batch-norm policy and put every layer back, also after an error.
+
+        ``"batch"`` normalizes with the statistics of the batch and moves no running ones,
+        ``"running"`` normalizes with the running ones, ``"update"`` is the model's own behavior.
+        Spectral normalization takes its vectors as they are under each.
+        """
+        hidden: list[tuple[_NormBase, Tensor | None, Tensor | None]] = []
+        still = [*self.spectral, *(self.normalizing if policy == "running" else ())]
+        for layer in still:
             layer.training = False
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.track_running_stats = True
-            layer.training = True
-        for layer, mean, variance in hidden:
-            layer.running_mean, layer.running_var = mean, variance
+        if policy == "batch":
+            for layer in self.normalizing:
+                layer.track_running_stats = False
+                if isinstance(layer, _InstanceNorm):
+                    # It takes its running statistics along whatever the flag says.
+                    hidden.append((layer, layer.running_mean, layer.running_var))
+                    layer.running_mean = layer.running_var = None
+        try:
+            yield
+        finally:
+            for layer in still:
+                layer.training = True
+            for layer in self.normalizing:
+                layer.track_running_stats = True
+            for layer, mean, variance in hidden:
+                layer.running_mean, layer.running_var = mean, variance
 
 
 class RandomState:

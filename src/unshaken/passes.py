@@ -8,19 +8,15 @@ from copy import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn.modules.batchnorm import _NormBase
 
 from unshaken import checks
 from unshaken.autograd import (
+    Moving,
     RandomState,
     differentiable_attention,
     full_precision,
-    kept_still,
-    normalization_layers,
-    normalization_policy,
-    spectral_layers,
 )
 from unshaken.divergences import Divergence
 from unshaken.double_backward import Session, TwiceDifferentiable
@@ -78,8 +74,7 @@ class CleanPass:
         self.mixed = torch.is_autocast_enabled(x.device.type)
         """Whether the caller runs under autocast."""
         self.state: RandomState | None = None
-        self._layers: list[_NormBase] | None = None
-        self._spectral: list[nn.Module] | None = None
+        self._moving: Moving | None = None
         self._session: Session | None = None
         """Of the outputs that were made to be differentiated twice."""
         self._linear: tuple[Tensor, Tensor] | None = None
@@ -97,24 +92,17 @@ class CleanPass:
             )
 
     @property
-    def layers(self) -> list[_NormBase]:
-        """The layers whose running statistics a training pass would move."""
-        if self._layers is None:
-            self._layers = normalization_layers(self.model)
-        return self._layers
-
-    @property
-    def spectral(self) -> list[nn.Module]:
-        """The layers whose weights a training pass would move by spectral normalization."""
-        if self._spectral is None:
-            self._spectral = spectral_layers(self.model)
-        return self._spectral
+    def moving(self) -> Moving:
+        """What a training pass would move in the model."""
+        if self._moving is None:
+            self._moving = Moving.of(self.model)
+        return self._moving
 
     def with_policy(self, policy: str) -> CleanPass:
         """The same clean pass for a term whose further passes follow another policy."""
         other = copy(self)
         other.policy = policy
-        if self.layers and (policy == "running") != (self.made_with == "running"):
+        if self.moving.normalizing and (policy == "running") != (self.made_with == "running"):
             # These outputs were normalized in another way: make them again, with the same draws.
             other.forget()
         return other
@@ -237,7 +225,7 @@ class CleanPass:
         replayed = nullcontext() if self.state is None else self.state.replayed()
         if self.state is None:
             self.state = RandomState(x.device)
-        with normalization_policy(self.layers, self.policy), kept_still(self.spectral), replayed:
+        with self.moving.held(self.policy), replayed:
             return tensor_of((self.eager if eager else self.model)(x))
 
     def anew(self, x: Tensor, model: Model | None = None) -> Tensor:
@@ -247,11 +235,9 @@ class CleanPass:
             x: the inputs.
             model: another network than the one at hand, as a teacher's.
         """
-        network = self.model if model is None else model
-        layers = self.layers if model is None else normalization_layers(network)
-        spectral = self.spectral if model is None else spectral_layers(network)
-        with normalization_policy(layers, self.policy), kept_still(spectral):
-            return tensor_of(network(x))
+        moving = self.moving if model is None else Moving.of(model)
+        with moving.held(self.policy):
+            return tensor_of((self.model if model is None else model)(x))
 
     def input_gradient(self, divergence: Divergence, *, create_graph: bool = False) -> Tensor:
         """``g = ∂ Σ_i D_i / ∂x`` at the clean input, of ``x``'s shape.
