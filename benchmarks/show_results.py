@@ -24,6 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCS = ("results", "performance", "scikit-learn")
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
+FRONT = (
+    *("baseline", "dropout", "mixup", "at-l2", "at-linf", "vat", "vmt-shift", "vmt-all", "xat"),
+    *("xvat", "mvat", "few-labels", "few-labels-random", "random-tuned", "random-movement"),
+    *("pi-model", "stochastic", "ladder", "vadd", "mean-teacher"),
+)
+"""Methods that the first page shows: each paper's own, one rival of each kind, and the controls."""
 BLOCK = re.compile(r"(<!-- (\w+): ([a-z0-9_ -]+) -->\n).*?(<!-- end of \2 -->)", re.S)
 
 
@@ -48,6 +54,19 @@ def pm(mean: float | None, error: float | None, sign: str = "") -> str:
 def table(name: str) -> str:
     """One comparison as a Markdown table with the line that says how it was made."""
     return compared(summary(name))
+
+
+def front(name: str) -> str:
+    """The first page's part of a comparison: its best, its worst, and one of each kind."""
+    found = summary(name)
+    return compared({**found, "rows": shown_first(found)}, of=len(found["rows"]))
+
+
+def shown_first(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a comparison that the first page shows."""
+    errors = [row["error_mean"] for row in found["rows"]]
+    ends = min(errors), max(errors)
+    return [row for row in found["rows"] if row["method"] in FRONT or row["error_mean"] in ends]
 
 
 def remembered(name: str) -> str:
@@ -94,14 +113,15 @@ def costs(name: str) -> str:
     return "\n".join(lines)
 
 
-def compared(found: dict[str, Any]) -> str:
-    """A comparison's summary as a table."""
+def compared(found: dict[str, Any], of: int | None = None) -> str:
+    """A comparison's summary as a table; ``of`` so many methods, where these are not all."""
     rows = sorted(found["rows"], key=lambda row: row["error_mean"])
     labels = found["data"]["labels"]
     title = found["data"]["name"] + (f", {labels} labels" if labels else "")
     seeds = len(rows[0]["errors"])
+    size = f"{seeds} seeds; {found['protocol']['training']['steps']} steps"
     lines = [
-        f"**{title}** ({seeds} seeds; {found['protocol']['training']['steps']} steps)",
+        f"**{title}** ({size}" + (f"; {len(rows)} of {of} methods)" if of else ")"),
         "",
         "| method | error % | paired difference | p | step ÷ baseline |",
         "|---|---|---|---|---|",
@@ -225,7 +245,7 @@ def filled(text: str) -> str:
     """README with its results replaced by the stored ones."""
 
     def block(match: re.Match[str]) -> str:
-        kinds = {"results": table, "costs": costs, "remembered": remembered}
+        kinds = {"results": table, "front": front, "costs": costs, "remembered": remembered}
         kinds |= {"tables": tables, "growth": growth, "stacks": stacks}
         make = {**kinds, **KINDS}[match[2]]
         shown = "\n\n".join(make(name) for name in match[3].split())
@@ -252,7 +272,8 @@ def main() -> int:
         return old
     folder = ROOT / "docs" / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = pictures.svg(pictures.errors(summary("digits")["rows"]), name="digits", standalone=True)
+    rows = shown_first(summary("digits"))
+    drawn = pictures.svg(pictures.errors(rows), name="digits", standalone=True)
     (folder / "digits.svg").write_text(drawn, "utf-8")
     return 0
 
