@@ -50,13 +50,18 @@ GRIDS: dict[str, dict[str, dict[str, list[float]]]] = {
         "mvat": {"radius": [0.2, 0.4, 0.6, 0.8, 1.0, 1.2], "weight": [1.0]},
         "mixup": {"alpha": [0.1, 0.2, 0.4, 1.0]},
         "mean-teacher": {
-            "weight": [3.0, 30.0],
+            "weight": [3.0, 10.0, 30.0],
             "decay": [0.9, 0.97],
             "noise": [0.15, 0.4],
             "ramp": [150.0],
         },
         "pi-model": {"weight": [3.0, 10.0, 30.0], "noise": [0.15, 0.4], "ramp": [150.0]},
-        "temporal-ensembling": {"weight": [3.0, 10.0, 30.0], "decay": [0.6], "ramp": [150.0]},
+        "temporal-ensembling": {
+            "weight": [3.0, 10.0, 30.0],
+            "decay": [0.6],
+            "noise": [0.15, 0.4],
+            "ramp": [150.0],
+        },
         "stochastic": {"weight": [1.0, 3.0, 10.0], "noise": [0.15, 0.4], "ramp": [150.0]},
         "fast-swa": {"weight": [3.0, 10.0, 30.0], "noise": [0.15, 0.4], "ramp": [150.0]},
         "vadd": {"weight": [3.0, 10.0, 30.0], "rate": [0.3, 0.5], "ramp": [150.0]},
@@ -87,7 +92,7 @@ GRIDS: dict[str, dict[str, dict[str, list[float]]]] = {
         "dropout": {"rate": [0.2, 0.5]},
         "random-tuned": {"radius": [0.25, 0.5, 1.0]},
         "at-l2": {"radius": [0.25, 0.4, 0.6]},
-        "at-linf": {"radius": [0.05, 0.1]},
+        "at-linf": {"radius": [0.05, 0.1, 0.2]},
         "vat": {"radius": [0.2, 0.22, 0.25, 0.3]},
         "xat": {"weight": [0.25, 0.5, 1.0]},
         "xvat": {"weight": [0.3, 1.0], "scale": [1.0, 2.0]},
@@ -96,7 +101,7 @@ GRIDS: dict[str, dict[str, dict[str, list[float]]]] = {
     "mnist": {
         "at-l2": {"radius": [1.0, 2.0, 4.0]},
         "at-linf": {"radius": [0.05, 0.1, 0.2]},
-        "vat": {"radius": [1.0, 2.0, 3.0, 4.0]},
+        "vat": {"radius": [1.0, 2.0, 3.0]},
         "vmt-shift": {"weight": [0.3, 1.0, 3.0]},
     },
 }

@@ -140,8 +140,9 @@ CASES = {
         {
             **only(few_labels((1.5, 2.0), (1.5,), 6000), "worst movement", "random movement"),
             "random movement, entropy 1 after a ramp": surer("random-elastic", 2.5, 10_000),
-            # As many compiled steps as a quarter of an hour of one core has room for.
             "the same, longer": surer("random-elastic", 2.5, 15_000, compile=True),
+            # As many compiled steps as a quarter of an hour of one core has room for.
+            "the same, a quarter of an hour": surer("random-elastic", 2.5, 18_500, compile=True),
         },
         {"labels": 100, "network": {"name": "mlp", "widths": [500, 300, 150]}},
         # The mean of the last weights, with batch norm's statistics of all inputs: those of the

@@ -31,7 +31,7 @@ SHAPE = SHAPES["image"]
 TERMS = {
     "pi-model": lambda model: PiModel(2.0, noise=0.3),
     "mean-teacher": lambda model: MeanTeacher(model, decay=0.9, weight=2.0, noise=0.3),
-    "temporal-ensembling": lambda model: TemporalEnsembling(8, 3, weight=2.0),
+    "temporal-ensembling": lambda model: TemporalEnsembling(8, 3, weight=2.0, noise=0.3),
     "stochastic": lambda model: StochasticTransformations(3, 0.2, noise=0.3),
     "mixup": lambda model: Mixup(0.7),
     "tangent-prop": lambda model: TangentPropagation(fields.Affine()),
@@ -143,9 +143,36 @@ def test_the_teacher_is_an_average_by_hand():
         term.train()(nn.Sequential(networks.mlp(SHAPE).double()), x)
 
 
+def test_student_and_teacher_see_noise_of_their_own():
+    network, (x, y, index) = model(), data()
+    term = MeanTeacher(network, weight=2.0, noise=0.3).double()
+    value = call(term, network, x, y, index)
+    torch.manual_seed(11)
+    p, q = (softmax(network, x + 0.3 * torch.randn_like(x)) for _ in range(2))
+    torch.testing.assert_close(value, 2 * (p - q.detach()).square().mean())
+    expected = torch.autograd.grad(2 * (p - q.detach()).square().mean(), network.parameters())
+    value.backward()
+    for p, g in zip(network.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, g)
+
+
+def test_earlier_predictions_were_made_under_noise():
+    network, (x, y, index) = model(), data()
+    term = TemporalEnsembling(4, 3, decay=0.5, noise=0.3).double()
+    call(term, network, x, y, index)
+    torch.manual_seed(11)
+    z = softmax(network, x + 0.3 * torch.randn_like(x)).detach()
+    torch.testing.assert_close(term.table, 0.5 * z)
+    torch.manual_seed(3)
+    value = term(network, x, index=index)
+    torch.manual_seed(3)
+    p = softmax(network, x + 0.3 * torch.randn_like(x))
+    torch.testing.assert_close(value, (p - z).square().mean())
+
+
 def test_earlier_predictions_are_averaged_by_hand():
     network, (x, y, index) = model(), data()
-    term = TemporalEnsembling(8, 3, decay=0.5).double()
+    term = TemporalEnsembling(8, 3, decay=0.5, noise=0.0).double()
     index = torch.tensor([5, 1, 0, 7])
     assert float(call(term, network, x, y, index).detach()) == 0
     z = 0.5 * softmax(network, x).detach()

@@ -78,10 +78,15 @@ ROWS: Mapping[str, Method] = {
         "agrees with its earlier predictions of the example",
         lambda shape, s: [
             TemporalEnsembling(
-                shape.examples, shape.classes, s["decay"], s["weight"], ramp=round(s["ramp"])
+                shape.examples,
+                shape.classes,
+                s["decay"],
+                s["weight"],
+                s["noise"],
+                ramp=round(s["ramp"]),
             )
         ],
-        {"weight": 10.0, "decay": 0.6, "ramp": 500.0},
+        {"weight": 10.0, "decay": 0.6, **_NOISE},
         ranges={**_CONSISTENCY, "decay": Range(0.3, 0.99, searched=False)},
     ),
     "stochastic": Method(

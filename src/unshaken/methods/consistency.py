@@ -44,13 +44,10 @@ class Consistency(Term):
         return f"{super().extra_repr()}, noise={self.noise:g}"
 
 
-def live(clean: CleanPass) -> tuple[Tensor, Tensor]:
-    """The clean outputs as a view of their own, and their probabilities, with their graph.
-
-    The view tells this term's gradient from the others'.
-    """
+def live(clean: CleanPass) -> Tensor:
+    """The clean outputs with their graph; a view, whose gradient is this term's alone."""
     logits = clean.attached_logits
-    return (signal := logits.view_as(logits)), probabilities(signal)
+    return logits.view_as(logits)
 
 
 def probabilities(logits: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unshaken import checks
 from unshaken.adversaries.base import Penalty
-from unshaken.methods.consistency import Consistency, live, probabilities, squared_distance
+from unshaken.methods.consistency import Consistency, probabilities, squared_distance
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Found
 
@@ -17,11 +17,13 @@ from unshaken.regularizer import Found
 class MeanTeacher(Consistency):
     """The prediction should agree with that of averaged weights (Tarvainen & Valpola 2017).
 
-    ``mean_i mean_c (p_c(x_i; θ) − p_c(x_i + η_i; θ'))²`` with the teacher's weights
-    ``θ' ← α θ' + (1 − α) θ``, ``α = min(decay, 1 − 1/(t + 1))`` in the t-th training call, before
-    they are used; statistics of batch norm are the student's. The teacher is a constant: no
-    gradient reaches it. Label-free. It is the teacher that the paper evaluates: :attr:`teacher`, or
-    an average of the weights with the same decay (``ema`` of the training settings).
+    ``mean_i mean_c (p_c(x_i + η_i; θ) − p_c(x_i + η'_i; θ'))²`` with Gaussian noise η, η' and
+    dropout masks of their own, and the teacher's weights ``θ' ← α θ' + (1 − α) θ``,
+    ``α = min(decay, 1 − 1/(t + 1))`` in the t-th training call, before they are used; statistics of
+    batch norm are the student's. The teacher is a constant: no gradient reaches it. Label-free; the
+    student's pass takes the place of the clean one over the unlabeled batch. It is the teacher that
+    the paper evaluates: :attr:`teacher`, or an average of the weights with the same decay (``ema``
+    of the training settings).
 
     Args:
         model: the network to be trained; it is copied, not kept.
@@ -32,6 +34,8 @@ class MeanTeacher(Consistency):
         >>> teacher = MeanTeacher(model, decay=0.99, weight=10.0, ramp=2000)
         >>> loss = F.cross_entropy(model(x), y) + teacher(model, u)
     """
+
+    needs = "nothing"
 
     updates: Tensor
 
@@ -71,12 +75,12 @@ class MeanTeacher(Consistency):
         return self.teacher
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
-        signal, p = live(clean)
+        signal = clean.anew(self.noisy(clean.x))
         if self.training and torch.is_grad_enabled():
             self._follow(clean)
         with torch.no_grad():
             q = probabilities(clean.anew(self.noisy(clean.x.detach()), self.teacher))
-        return Penalty(squared_distance(p, q), None, signal)
+        return Penalty(squared_distance(probabilities(signal), q), None, signal)
 
     def _follow(self, clean: CleanPass) -> None:
         model = clean.eager

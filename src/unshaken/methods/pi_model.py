@@ -38,6 +38,6 @@ class PiModel(Consistency):
         )
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
-        signal, p = live(clean)
+        signal = live(clean)
         q = probabilities(clean.anew(self.noisy(clean.x)))
-        return Penalty(squared_distance(p, q), None, signal)
+        return Penalty(squared_distance(probabilities(signal), q), None, signal)

@@ -46,9 +46,9 @@ class StochasticTransformations(Consistency):
         self.exclusivity = checks.number(exclusivity, "exclusivity", low=0.0)
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
-        signal, first = live(clean)
+        signal = live(clean)
         others = [probabilities(clean.anew(self.noisy(clean.x))) for _ in range(self.passes - 1)]
-        every = torch.stack([first, *others])
+        every = torch.stack([probabilities(signal), *others])
         apart = sum(
             (every[j] - every[k]).square().sum(1) for j, k in combinations(range(self.passes), 2)
         )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from unshaken import checks, draws
 from unshaken.adversaries.base import Penalty
-from unshaken.methods.consistency import Consistency, live, squared_distance
+from unshaken.methods.consistency import Consistency, live, probabilities, squared_distance
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Found
 
@@ -16,16 +16,17 @@ class TemporalEnsembling(Consistency):
     """The prediction should agree with the average of the example's earlier ones (Laine & Aila
     2017, algorithm 2).
 
-    ``mean_i mean_c (p_c(x_i) − z̃_ic)²`` with ``Z_i ← α Z_i + (1 − α) p(x_i)`` in each visit and
-    ``z̃_i = Z_i / (1 − αᵗ)`` after t visits; an example that was not seen yet counts zero. One pass
-    in all: the noise is that of the network (dropout) and of augmentation. Label-free; calls need
-    ``index=``.
+    ``mean_i mean_c (p_c(x_i + η_i) − z̃_ic)²`` with fresh Gaussian noise η and fresh dropout masks,
+    ``Z_i ← α Z_i + (1 − α) p(x_i + η_i)`` in each visit and ``z̃_i = Z_i / (1 − αᵗ)`` after t
+    visits; an example that was not seen yet counts zero. Without noise (``noise=0``: dropout or
+    augmentation is enough) it takes the clean outputs and makes no pass of its own. Label-free;
+    calls need ``index=``.
 
     Args:
         examples: number of training examples.
         classes: number of classes.
         decay: α, in [0, 1); published: 0.6, over epochs.
-        weight: factor of the term, ≥ 0.
+        weight, noise: see :class:`~unshaken.methods.consistency.Consistency`.
     """
 
     waits = True
@@ -39,6 +40,7 @@ class TemporalEnsembling(Consistency):
         classes: int,
         decay: float = 0.6,
         weight: float = 1.0,
+        noise: float = 0.15,
         *,
         batch_norm: str = "batch",
         name: str = "",
@@ -47,12 +49,13 @@ class TemporalEnsembling(Consistency):
     ) -> None:
         super().__init__(
             weight,
-            0.0,
+            noise,
             batch_norm=batch_norm,
             name=name or "temporal-ensembling",
             every=every,
             ramp=ramp,
         )
+        self.needs = "nothing" if self.noise else "logits"
         self.decay = checks.number(decay, "decay", low=0.0)
         if self.decay >= 1:
             raise ValueError(f"decay must be in [0, 1), got {decay!r}")
@@ -61,7 +64,8 @@ class TemporalEnsembling(Consistency):
         self.register_buffer("visits", torch.zeros(shape[0], dtype=torch.int64))
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
-        signal, p = live(clean)
+        signal = clean.anew(self.noisy(clean.x)) if self.noise else live(clean)
+        p = probabilities(signal)
         if p.shape[1:] != self.table.shape[1:]:
             raise ValueError(
                 f"classes must be {p.shape[1:]} as the model's outputs, got {self.table.shape[1]}"
