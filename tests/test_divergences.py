@@ -136,6 +136,14 @@ def test_divergences_of_one_key_are_the_same_function():
         CrossEntropy(None, 0, 1),
     ]
     assert len({each.key for each in [*kinds, KL(), KL()]}) == 6
+    loss = nn.CrossEntropyLoss(weight)
+    assert as_criterion(loss).double().key == as_criterion(loss).key == as_divergence(loss).key
+
+    class Focal(CrossEntropy):
+        pass
+
+    assert Focal().key != CrossEntropy().key
+    assert Focal().key != Focal(label_smoothing=0.1).key
     assert repr(CrossEntropy(torch.ones(2), 255, 0.1)) == (
         "CrossEntropy(weight=[1.0, 1.0], ignore_index=255, label_smoothing=0.1)"
     )

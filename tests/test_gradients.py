@@ -96,3 +96,39 @@ def test_ready_gradients_are_not_differentiated_again():
     value = known_slope(torch.ones(3), a, torch.ones(3)).sum()
     with pytest.raises(RuntimeError, match="create_graph=True"):
         torch.autograd.grad(value, a, create_graph=True)
+
+
+def test_parameters_that_are_no_leaves_get_their_gradient_once():
+    """As in meta-learning, where a step's parameters are functions of others."""
+    meta = torch.tensor([1.0, 2.0], requires_grad=True)
+    fast = meta.exp()
+    total = Taken(meta, [fast])
+    total.add((fast * 3).sum())
+    total.add(fast.square().sum())
+    assert not total.beyond
+    expected = ((3 + 2 * fast) * fast).detach()
+    (found,) = torch.autograd.grad(total.loss(), meta)
+    torch.testing.assert_close(found, expected)
+
+
+def test_what_was_computed_before_can_be_used_again():
+    weight, log_t = torch.ones(2, requires_grad=True), torch.tensor(0.3, requires_grad=True)
+    t = log_t.exp()
+    total = Taken(weight, [weight])
+    total.add((weight * t).sum())
+    total.add((weight / t).sum())
+    (total.loss() + t).backward()
+    found, log_t.grad = log_t.grad, None
+    t = log_t.exp()
+    (2 * t + 2 / t + t).backward()
+    torch.testing.assert_close(found, log_t.grad)
+
+
+def test_a_leaf_that_is_frozen_by_now_gets_nothing():
+    weight, other = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    value = (weight * other).sum()
+    other.requires_grad_(False)
+    total = Taken(weight, [weight])
+    total.add(value)
+    total.loss().backward()
+    assert weight.grad.tolist() == [1.0, 1.0] and other.grad is None

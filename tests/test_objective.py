@@ -21,7 +21,7 @@ from unshaken import (
     fields,
     masks,
 )
-from unshaken.divergences import SquaredError
+from unshaken.divergences import CrossEntropy, SquaredError
 from unshaken.gradients import Taken
 
 SHAPE = SHAPES["image"]
@@ -289,6 +289,43 @@ MISTAKES = {
         r"criterion must compare with labels",
     ),
 }
+
+
+def test_a_criterions_own_parameters_are_trained():
+    """Once, also where a term has the same."""
+
+    class Tempered(CrossEntropy):
+        def __init__(self):
+            super().__init__()
+            self.temperature = nn.Parameter(torch.ones(()))
+
+        def forward(self, logits, target):
+            return super().forward(logits / self.temperature, target)
+
+    tempered, (x, y) = Tempered(), networks.batch(SHAPE)
+    objective = Objective(build(), AT(0.5, divergence=tempered), criterion=tempered).double()
+    torch.optim.SGD(objective.parameter_groups(0.1))
+    (group,) = objective.parameter_groups(0.1)
+    assert any(p is tempered.temperature for p in group["params"])
+    objective(x, y).backward()
+    assert tempered.temperature.grad.abs() > 0
+
+
+def test_a_divergence_of_ones_own_keeps_its_gradient_apart():
+    """A class made from the cross-entropy is not the cross-entropy."""
+
+    class Focal(CrossEntropy):
+        def forward(self, logits, target):
+            values = super().forward(logits, target)
+            return (1 - (-values).exp()).square() * values
+
+    model, (x, y) = build(), networks.batch(SHAPE)
+    terms = [AT(0.5), AT(0.5, divergence=Focal(), name="focal")]
+    terms += [VMT(fields.Shift()), VMT(fields.Shift(), divergence=Focal(), name="vmt-focal")]
+    objective = Objective(model, *terms)
+    objective(x, y)
+    for name, term in zip(objective.names, terms, strict=True):
+        torch.testing.assert_close(objective.report[name], term(model, x, y).detach())
 
 
 @pytest.mark.parametrize(("make", "error", "sentence"), MISTAKES.values(), ids=MISTAKES)

@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 import unshaken
-from unshaken import Mixup, Regularizer, fields
+from unshaken import AT, Mixup, Regularizer, fields
 from unshaken.adversaries import SteepestStep
 from unshaken.divergences import Function, SquaredError
 from unshaken.perturbations import Additive
@@ -214,6 +214,8 @@ def test_a_labeled_term_of_ones_own_goes_with_regression():
     absolute = fitted([absolute, Mixup(divergence=SquaredError(labeled=True))])
     assert np.isfinite(absolute).all()
     assert not np.allclose(absolute, named, rtol=1e-3)
+    with pytest.raises(ValueError, match="at compares with classes; give it a divergence for reg"):
+        fitted(AT(0.3))
 
 
 class Single(nn.Module):

@@ -70,7 +70,9 @@ class CrossEntropy(Divergence):
     Labels are class indices ``(N,)`` (or ``(N, *rest)`` for dense outputs ``(N, C, *rest)``), or
     probabilities of the outputs' shape. The options are those of ``torch.nn.CrossEntropyLoss``,
     and so is the mean over a batch: with class indices, entries count by the weight of their class
-    and ignored ones not at all. (A batch in which none counts gives 0.)
+    and ignored ones not at all. (A batch in which none counts gives 0.) So an example's value is
+    its own mean times a factor of the batch; a term that normalizes its gradient, as
+    ``VMT(gradient="unit")``, loses the factor.
 
     Args:
         weight: a factor for each class, ``(C,)``.
@@ -95,13 +97,15 @@ class CrossEntropy(Divergence):
             got = tuple(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
             raise ValueError(f"weight must be a tensor with one number for each class, got {got}")
         self.register_buffer("weight", weight, persistent=False)
+        self._weights = None if weight is None else tuple(weight.tolist())
         self.ignore_index = ignore_index
         self.label_smoothing = checks.number(label_smoothing, "label_smoothing", low=0, high=1)
 
     @property
     def key(self) -> Hashable:
-        weight = None if self.weight is None else id(self.weight)
-        return "cross-entropy", weight, self.ignore_index, self.label_smoothing
+        if type(self) is not CrossEntropy:
+            return super().key  # what a subclass computes is its own
+        return "cross-entropy", self._weights, self.ignore_index, self.label_smoothing
 
     def target(self, logits: Tensor, y: Tensor | None) -> Tensor:
         if y is None:
@@ -112,13 +116,19 @@ class CrossEntropy(Divergence):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         values = example_mean(self._cross_entropy(logits, target, "none"))
-        return values * self._share(target, values) if self._uneven(target) else values
+        if self._even(target):
+            return values
+        means = draws.group_means(example_mean(self._counts(target, values)))
+        share = torch.where(means > 0, 1 / means.clamp_min(torch.finfo(means.dtype).tiny), 0)
+        return values * (share if share.dim() == 0 else draws.to_rows(share, len(values)))
 
     def mean(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The mean over the batch; where every entry counts alike, by one fused kernel."""
-        if self._uneven(target):
-            return super().mean(logits, target)
-        return self._cross_entropy(logits, target, "mean")
+        """The mean over the batch, by one fused kernel."""
+        if self._even(target):
+            return self._cross_entropy(logits, target, "mean")
+        total = self._cross_entropy(logits, target, "sum")
+        count = self._counts(target, total).sum()
+        return total / torch.where(count > 0, count, 1)
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, reduction: str) -> Tensor:
         logits = _float(logits)
@@ -132,23 +142,22 @@ class CrossEntropy(Divergence):
             label_smoothing=self.label_smoothing,
         )
 
-    def _uneven(self, target: Tensor) -> bool:
-        """Whether entries may count differently; only on the CPU are labels looked at."""
+    def _even(self, target: Tensor) -> bool:
+        """Whether all entries count alike; labels are looked at on the CPU alone."""
         if target.is_floating_point():
-            return False
-        if self.weight is not None or target.device.type != "cpu" or torch.compiler.is_compiling():
             return True
-        return bool((target == self.ignore_index).any())
+        if self.weight is not None or target.device.type != "cpu" or torch.compiler.is_compiling():
+            return False
+        if self.ignore_index < 0:
+            return int(target.amin()) >= 0
+        return not bool((target == self.ignore_index).any())
 
-    def _share(self, target: Tensor, like: Tensor) -> Tensor:
-        """What makes plain means into means of the entries that count."""
+    def _counts(self, target: Tensor, like: Tensor) -> Tensor:
+        """What each entry counts."""
         kept = target != self.ignore_index
-        counts = kept.to(like)
-        if self.weight is not None:
-            counts = self.weight.to(like)[torch.where(kept, target, 0)] * kept
-        means = draws.group_means(example_mean(counts))
-        share = torch.where(means > 0, 1 / means.clamp_min(torch.finfo(like.dtype).tiny), 0)
-        return share if share.dim() == 0 else draws.to_rows(share, len(like))
+        if self.weight is None:
+            return kept.to(like)
+        return self.weight.to(like)[torch.where(kept, target, 0)] * kept
 
     def extra_repr(self) -> str:
         said = [] if self.weight is None else [f"weight={self.weight.tolist()}"]
@@ -285,9 +294,14 @@ def as_criterion(criterion: Loss | None, name: str = "criterion") -> Divergence:
 
 
 def as_divergence(divergence: Loss) -> Divergence:
-    """``divergence`` itself, or a label-free :class:`Function` of a plain callable."""
+    """``divergence`` itself, or a label-free :class:`Function` of a plain callable.
+
+    ``torch.nn.CrossEntropyLoss`` becomes the :class:`CrossEntropy` of its options.
+    """
     if isinstance(divergence, Divergence):
         return divergence
+    if type(divergence) is nn.CrossEntropyLoss:
+        return as_criterion(divergence, "divergence")
     if callable(divergence):
         return Function(divergence)
     raise TypeError(

@@ -72,6 +72,7 @@ class Taken(Sum):
         self._passed_over: list[Sequence[Tensor]] = []
         self.beyond = False
         """Whether a scalar depended on leaves that were not given."""
+        self._first = _next_number()
         self._found: list[Tensor | None] = [None] * len(self._leaves)
         self._ours = [False] * len(self._leaves)
         self._total: Tensor | None = None
@@ -85,9 +86,11 @@ class Taken(Sum):
         self._total = constant if self._total is None else self._total + constant
         if not value.requires_grad:
             return (None,) * len(inputs)
-        self._meet(value, inputs)
+        retain = self._meet(value, inputs)
         wanted = [*inputs, *self._leaves]
-        found = torch.autograd.grad(value, wanted, allow_unused=True) if wanted else ()
+        found: tuple[Tensor | None, ...] = ()
+        if wanted:
+            found = torch.autograd.grad(value, wanted, retain_graph=retain, allow_unused=True)
         for k, gradient in enumerate(found[len(inputs) :]):
             if gradient is not None:
                 self._accumulate(k, gradient)
@@ -101,17 +104,24 @@ class Taken(Sum):
     def pass_over(self, leaves: Sequence[Tensor]) -> None:
         self._passed_over.append(leaves)
 
-    def _meet(self, value: Tensor, inputs: Sequence[Tensor]) -> None:
-        """Add the leaves behind ``value`` that are new."""
+    def _meet(self, value: Tensor, inputs: Sequence[Tensor]) -> bool:
+        """Add the leaves behind ``value`` that are new.
+
+        Returns:
+            Whether a part of the graph that leads to such leaves may be older than the sum, and
+            needed again.
+        """
         if torch.compiler.is_compiling():
-            return
+            return False
+        behind, older = leaves_of(value, [*inputs, *self._leaves], self._first)
         apart = self._known.union(*(map(id, each) for each in [inputs, *self._passed_over]))
-        new = [leaf for leaf in leaves_of(value) if id(leaf) not in apart]
+        new = [leaf for leaf in behind if id(leaf) not in apart]
         self.beyond = self.beyond or bool(new)
         self._leaves += new
         self._known.update(map(id, new))
         self._found += [None] * len(new)
         self._ours += [False] * len(new)
+        return older and self.beyond  # operations of other threads have numbers of their own
 
     def _accumulate(self, k: int, gradient: Tensor) -> None:
         before = self._found[k]
@@ -138,10 +148,20 @@ class Taken(Sum):
         return self._found
 
 
-def leaves_of(value: Tensor) -> list[Tensor]:
-    """The leaves that a backward pass from ``value`` would give a gradient."""
+def leaves_of(value: Tensor, ends: Sequence[Tensor], first: int) -> tuple[list[Tensor], bool]:
+    """The leaves that a backward pass from ``value`` would give a gradient.
+
+    Args:
+        value: where the pass begins.
+        ends: tensors that it does not go beyond, as parameters that are no leaves.
+        first: the number of the first operation that is not old.
+
+    Returns:
+        The leaves, and whether an old operation lies on the way.
+    """
     found: list[Tensor] = []
-    seen: set[Any] = set()
+    older = False
+    seen: set[Any] = {end.grad_fn for end in ends if end.grad_fn is not None}
     ahead: list[Any] = [value.grad_fn]
     while ahead:
         node = ahead.pop()
@@ -151,9 +171,19 @@ def leaves_of(value: Tensor) -> list[Tensor]:
         before = node.next_functions
         if before:
             ahead.extend(each for each, _ in before)
-        elif isinstance(leaf := getattr(node, "variable", None), Tensor):
+            older = older or node._sequence_nr() < first
+        elif isinstance(leaf := getattr(node, "variable", None), Tensor) and leaf.requires_grad:
             found.append(leaf)
-    return found
+    return found, older
+
+
+def _next_number() -> int:
+    """The number that autograd gives the next operation, which all earlier ones lie below."""
+    if torch.compiler.is_compiling():
+        return 0
+    with torch.enable_grad():
+        probe: Any = torch.zeros((), requires_grad=True).view(()).grad_fn
+    return int(probe._sequence_nr())
 
 
 class _HandOut(torch.autograd.Function):

@@ -117,7 +117,8 @@ class Objective(nn.Module):
 
         Raises:
             ValueError, TypeError: on missing or wrong labels, shapes, indices or values.
-            RuntimeError: where activation checkpointing recomputes batch norm in another state.
+            RuntimeError: where activation checkpointing recomputes a layer in another state. In
+                small networks torch's own error comes instead, in ``backward()``.
         """
         checks.inputs(x)
         if not self.regularizers and self._whole_step is None:
@@ -137,9 +138,11 @@ class Objective(nn.Module):
             clean, free, report = step.add_all(total, acting, batch)
         except CheckpointError as error:
             raise RuntimeError(
-                "a layer of the model is recomputed by activation checkpointing in another state "
-                "than it had in its pass; for batch norm give the terms batch_norm='update' (their "
-                "passes then move its running statistics), or leave it out of the checkpoints"
+                "activation checkpointing recomputes a layer of the model in another state than it "
+                "had in its pass. For batch norm give the terms batch_norm='update' (their passes "
+                "then move its running statistics); for attention under a term that differentiates "
+                "twice, as VMT, run the whole step under torch.nn.attention.sdpa_kernel("
+                "SDPBackend.MATH); or leave the layer out of the checkpoints"
             ) from error
         if self._watching() and self.alarm is not None and self.alarm.due():
             for part in acting:
@@ -180,17 +183,18 @@ class Objective(nn.Module):
     def parameter_groups(self, lr: float, **options: Any) -> list[dict[str, Any]]:
         """Groups for an optimizer: the model at ``lr``, each mask player at its own rate.
 
-        ``options`` (weight decay, ...) apply to the model's group; players have no weight decay.
+        ``options`` (weight decay, ...) apply to the model's group, which holds the criterion's
+        parameters, too; players have no weight decay.
         """
-        groups: list[dict[str, Any]] = [
-            {"params": list(self.model.parameters()), "lr": lr, **options}
-        ]
+        # A criterion may have parameters, as a temperature, or hold the model itself.
+        taken = dict.fromkeys([*self.model.parameters(), *self.criterion.parameters()])
+        groups: list[dict[str, Any]] = [{"params": list(taken), "lr": lr, **options}]
         for term in self._terms():
-            own = [p for p in term.parameters() if p.requires_grad]
-            if own:
+            players = [p for p in term.parameters() if p.requires_grad and p not in taken]
+            if players:
                 player = term.adversary if isinstance(term, Regularizer) else None
                 rate = player.learning_rate if isinstance(player, MaskPlayer) else lr
-                groups.append({"params": own, "lr": rate, "weight_decay": 0.0})
+                groups.append({"params": players, "lr": rate, "weight_decay": 0.0})
         return groups
 
     def end_epoch(self) -> None:

@@ -57,7 +57,8 @@ class RegularizedClassifier(ClassifierMixin, RegularizedEstimator):
     Attributes:
         classes_: the classes, sorted, without -1.
         n_features_in_, feature_names_in_: as in scikit-learn.
-        module_: the trained network; its outputs are logits of standardized rows.
+        module_: the network that predicts, the trained one or mean teacher's teacher; its outputs
+            are logits of standardized rows.
         loss_curve_: mean loss of each epoch.
         n_iter_: epochs done.
 

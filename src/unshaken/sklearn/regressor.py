@@ -27,10 +27,11 @@ class RegularizedRegressor(RegressorMixin, RegularizedEstimator):
 
     Args:
         regularizer: ``"vat"``, ``"random"``, ``"at-l2"``, ``"at-linf"``, a term whose
-            divergence is made for regression, a list of them, or None.
+            divergence is made for regression, as
+            ``AT(0.3, divergence=SquaredError(labeled=True))``, a list of them, or None.
 
     Attributes:
-        module_: the trained network; its outputs are standardized targets.
+        module_: the network that predicts; its outputs are standardized targets.
         n_features_in_, feature_names_in_, loss_curve_, n_iter_: as in the classifier.
     """
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from unshaken.adversaries import PowerIteration, Random, SteepestStep
-from unshaken.divergences import Divergence, SquaredError
+from unshaken.divergences import CrossEntropy, Divergence, SquaredError
 from unshaken.methods import catalog
 from unshaken.perturbations import Additive
 from unshaken.regularizer import Regularizer, Term
@@ -58,6 +58,11 @@ def regressor_terms(
     if given is not None:
         for term in given:
             divergence = getattr(term, "divergence", None)
+            if isinstance(divergence, CrossEntropy):
+                raise ValueError(
+                    f"regularizer: {term.name} compares with classes; give it a divergence for "
+                    "regression, as divergence=SquaredError(labeled=True)"
+                )
             if isinstance(divergence, Divergence) and divergence.labeled:
                 term.divergence = Weighted(divergence)
         return given
