@@ -101,7 +101,7 @@ GRIDS: dict[str, dict[str, dict[str, list[float]]]] = {
     "mnist": {
         "at-l2": {"radius": [1.0, 2.0, 4.0]},
         "at-linf": {"radius": [0.05, 0.1, 0.2]},
-        "vat": {"radius": [1.0, 2.0, 3.0]},
+        "vat": {"radius": [1.0, 2.0, 3.0, 4.0]},
         "vmt-shift": {"weight": [0.3, 1.0, 3.0]},
     },
 }
