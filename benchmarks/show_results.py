@@ -64,7 +64,7 @@ def front(name: str) -> str:
 
 def shown_first(found: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a comparison that the first page shows."""
-    errors = [row["error_mean"] for row in found["rows"]]
+    errors = [row["error_mean"] for row in found["rows"] if row["errors"]]
     ends = min(errors), max(errors)
     return [row for row in found["rows"] if row["method"] in FRONT or row["error_mean"] in ends]
 
@@ -115,7 +115,10 @@ def costs(name: str) -> str:
 
 def compared(found: dict[str, Any], of: int | None = None) -> str:
     """A comparison's summary as a table; ``of`` so many methods, where these are not all."""
-    rows = sorted(found["rows"], key=lambda row: row["error_mean"])
+    rows = sorted(
+        (row for row in found["rows"] if row["errors"]), key=lambda row: row["error_mean"]
+    )
+    failed = [row["method"] for row in found["rows"] if not row["errors"]]
     labels = found["data"]["labels"]
     title = found["data"]["name"] + (f", {labels} labels" if labels else "")
     seeds = len(rows[0]["errors"])
@@ -134,6 +137,8 @@ def compared(found: dict[str, Any], of: int | None = None) -> str:
             f"{pm(row['difference_mean'], row['difference_sem'], '+')} | {p} | {ratio} |"
         )
     where = found["environment"]
+    if failed:
+        lines += ["", f"No run of {', '.join(failed)} kept a finite loss."]
     lines += [
         "",
         f"{where['processor']}, {where['threads']} thread, torch {where['torch']}, "
