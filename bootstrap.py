@@ -151,7 +151,8 @@ def install(extras: str) -> None:
         if code != 0:
             sys.exit(f"Python could not make the environment {ENVIRONMENT} (exit code {code}).")
         step("Fetching pip", [str(PYTHON), "-m", "ensurepip"])
-    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    pip += ["install", "--no-compile"]  # Python compiles what is imported, a fraction of it
     # First and alone: with it there, no looser requirement can bring another build of torch.
     index = ["--index-url", os.environ["TORCH_INDEX"]] if os.environ.get("TORCH_INDEX") else []
     step(f"Installing {torch_pin()}", [*pip, "--no-deps", *index, torch_pin()])

@@ -42,7 +42,10 @@ WORDS = [
     (["train", "--data", "nowhere/x.npz"], "an existing path, or hub:OWNER/NAME; got 'nowhere"),
     (["train", "--method", "vta"], "--method: there is no method 'vta'; did you mean 'vat'?"),
     (["compare", "--methods", "vat+vmt-shfit"], "'vmt-shfit'; did you mean 'vmt-shift'?"),
-    (["compare", "--model", "mpl"], "--model must be one of mlp, conv_small, conv_large"),
+    (
+        ["compare", "--model", "mpl"],
+        "--model must be one of mlp, conv_tiny, conv_small, conv_large",
+    ),
     (["compare", "--model", "nothing:here"], "No module named 'nothing'"),
     (["compare", "--normalize", "zac"], "got 'zac'; did you mean 'zca'?"),
     (["train", "--training.lrr", "1"], "got 'lrr'; did you mean 'lr'?"),

@@ -121,7 +121,8 @@ class Process:
         return found
 
     def workers(self) -> list[str]:
-        return [command for command in self.members() if "spawn_main" in command]
+        """The one that imports for all of them among them."""
+        return [command for command in self.members() if "multiprocessing.forkserver" in command]
 
     def end(self, number: signal.Signals, *, group: bool) -> tuple[int, str, str]:
         begin = time.monotonic()
@@ -148,7 +149,7 @@ def test_ctrl_c_and_kills_of_a_whole_comparison(tmp_path):
 
     # Ctrl-C while the workers still import, as a terminal sends it: to all of them.
     process = Process(*words, out, "--jobs", 2)
-    process.wait_for(lambda: len(process.workers()) == 2)
+    process.wait_for(process.workers)
     code, said, err = process.end(signal.SIGINT, group=True)
     assert (code, said) == (130, "")
     assert err == (

@@ -15,6 +15,18 @@ from unshaken import models
         (lambda: models.mlp([10, 2.5, 2]), TypeError, r"widths\[1\] must be an integer .*got 2.5"),
         (lambda: models.mlp([9, 2], activation="gelu"), ValueError, "activation .*'relu'.*'gelu'"),
         (lambda: models.mlp([9, 2], dropout=1.5), ValueError, "dropout .*<= 1, got 1.5"),
+        (
+            lambda: models.conv_tiny(size=(8, 8, 8)),
+            ValueError,
+            r"\(height, width\), got \(8, 8, 8\)",
+        ),
+        (lambda: models.conv_tiny(size=(8, 0)), ValueError, "each entry of size .*>= 1, got 0"),
+        (lambda: models.conv_tiny(dropout=2), ValueError, "dropout .*<= 1, got 2"),
+        (
+            lambda: models.conv_tiny(size=(8, 6))(torch.ones(1, 1, 6, 8)),
+            ValueError,
+            "this conv_tiny takes images of 8×6 pixels, got 6×8",
+        ),
         (lambda: models.conv_small(channels=0), ValueError, "channels .*>= 1, got 0"),
         (lambda: models.conv_large(classes=0), ValueError, "classes .*>= 1, got 0"),
         (lambda: models.conv_small(dropout=-1), ValueError, "dropout .*got -1"),

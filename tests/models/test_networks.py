@@ -20,6 +20,7 @@ NETWORKS = {
     "mlp with tanh": (lambda: models.mlp([12, 8, 3], activation="tanh"), (12,)),
     "moons_mlp": (models.moons_mlp, (100,)),
     "moons_mlp of points": (lambda: models.moons_mlp(torch.randn(2, 100), hidden=20), (2,)),
+    "conv_tiny": (lambda: models.conv_tiny(channels=2, classes=3, size=(8, 6)), (2, 8, 6)),
     "conv_small": (lambda: models.conv_small(channels=1, classes=3), (1, 8, 8)),
     "conv_large": (lambda: models.conv_large(channels=2, classes=3), (2, 12, 12)),
 }
@@ -148,6 +149,30 @@ def table(rows, width, classes):
     """Parameters of rows (inputs, outputs, kernel): weights, batch norm; and the dense layer."""
     blocks = sum(inputs * outputs * kernel**2 + 2 * outputs for inputs, outputs, kernel in rows)
     return blocks + width * classes + classes
+
+
+def test_conv_tiny_has_the_parameters_of_its_table():
+    rows = [(1, 16, 5), (16, 32, 3), (32, 64, 3), (64, 64, 3)]
+    assert count(models.conv_tiny()) == table(rows, 1024, 10) == 70_906
+    assert count(models.conv_tiny(size=(8, 8), dropout=0.5)) == 70_906
+
+
+@pytest.mark.parametrize(
+    ("size", "sizes"),
+    [
+        ((28, 28), [(14, 14), (7, 7), (7, 7), (4, 4)]),
+        ((16, 16), [(8, 8), (4, 4), (4, 4), (4, 4)]),
+        ((8, 8), [(8, 8), (4, 4), (4, 4), (4, 4)]),
+        ((4, 6), [(4, 6)] * 4),
+        ((32, 64), [(16, 32), (8, 16), (8, 16), (4, 8)]),
+    ],
+)
+def test_conv_tiny_halves_images_as_its_table_says(size, sizes):
+    x, found = torch.randn(2, 1, *size), []
+    for layer in models.conv_tiny(size=size).features:
+        x = layer(x)
+        found += [tuple(x.shape[2:])] if isinstance(layer, nn.Conv2d) else []
+    assert found == sizes
 
 
 def test_conv_small_has_the_parameters_of_its_table():

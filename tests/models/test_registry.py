@@ -14,6 +14,8 @@ from unshaken import models
         ("mlp", 1, (100,), 2),
         ("mlp", 1, (4, 4, 4), 2),
         ("mlp", 30, (), 4),
+        ("conv_tiny", 1, (8, 8), 10),
+        ("conv_tiny", 3, (28, 20), 4),
         ("conv_small", 1, (8, 8), 10),
         ("conv_small", 3, (32, 32), 100),
         ("conv_large", 3, (32, 32), 10),
@@ -43,9 +45,9 @@ def test_the_widths_of_mlp_follow_the_data_unless_given():
     assert hidden(sinusoids) == [128, 128]
 
 
-@pytest.mark.parametrize("name", ["mlp", "conv_small", "moons_mlp"])
+@pytest.mark.parametrize("name", ["mlp", "conv_tiny", "conv_small", "moons_mlp"])
 def test_dropout_is_handed_on(name):
-    size = (8, 8) if name == "conv_small" else ()
+    size = (8, 8) if name.startswith("conv") else ()
     network = models.build(name, channels=100, size=size, classes=2, dropout=0.25)
     rates = {layer.p for layer in network.modules() if isinstance(layer, nn.Dropout)}
     assert rates == {0.25}
@@ -120,7 +122,8 @@ def test_an_import_path_that_names_nothing(path):
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("resnet", {}, "model must be one of mlp, conv_small, .*got 'resnet'"),
+        ("resnet", {}, "model must be one of mlp, conv_tiny, .*got 'resnet'"),
+        ("conv_tiny", {"size": (100,)}, r"size must be \(height, width\), got \(100,\)"),
         ("conv_large", {}, "at least 12×12 pixels, got 8×8"),
         ("conv_small", {"size": (100,)}, r"conv_small takes images .*got \(1, 3, 100\)"),
         ("conv_small", {"widths": (3,)}, r"widths belong to mlp.*got widths=\(3,\)"),

@@ -48,7 +48,7 @@ def train(
             report.html
         resume: go on from the newest checkpoint in the folder; with none there, start anew
         model: a network's name, or an import path package.module:function; the names are mlp,
-            conv_small, conv_large, moons_mlp
+            conv_tiny, conv_small, conv_large, moons_mlp
         training: more of the training, as --training.lr 0.001 --training.ema 0.99
         settings: settings of the method, as --settings.radius 0.5; of a joined one
             --settings.vat.radius 0.5

@@ -66,7 +66,7 @@ def tune(
         steps: optimizer steps of each run; as the data's protocol says unless given
         batch_size: labeled examples in a batch
         model: a network's name, or an import path package.module:function; the names are mlp,
-            conv_small, conv_large, moons_mlp
+            conv_tiny, conv_small, conv_large, moons_mlp
         training: more of the training, as --training.lr 0.001 --training.ema 0.99
         normalize: none, unit, centered, standard or zca; the data's own unless given
         augment: what is done to each training batch, as shift:2,flip or none; as the data's

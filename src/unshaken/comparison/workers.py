@@ -11,9 +11,16 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import connection, get_context, parent_process, resource_tracker
+from multiprocessing import (
+    Pipe,
+    connection,
+    forkserver,
+    get_context,
+    parent_process,
+    resource_tracker,
+)
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -142,10 +149,10 @@ def _alone(task: Task, load: Loader) -> Outcome:
 
 def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[Outcome, None, None]:
     waiting = deque(tasks)
-    busy: dict[Connection, tuple[SpawnProcess, Task]] = {}
-    every: list[SpawnProcess] = []
+    busy: dict[Connection, tuple[BaseProcess, Task]] = {}
+    every: list[BaseProcess] = []
 
-    def begin(process: SpawnProcess, pipe: Connection) -> None:
+    def begin(process: BaseProcess, pipe: Connection) -> None:
         busy[pipe] = process, waiting.popleft()
         # A process that is gone by now shows when its answer is read.
         with suppress(OSError):
@@ -187,39 +194,57 @@ def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[Outcome, None, 
             pipe.close()
 
 
-def _worker() -> tuple[SpawnProcess, Connection]:
-    context = get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there,), daemon=True)
-    process.start()
+def _worker() -> tuple[BaseProcess, Connection]:
+    here, there = Pipe()
+    process: BaseProcess
+    if sys.platform == "linux":
+        # One process imports everything, once; the others are its copies. It uses no CUDA.
+        forking = get_context("forkserver")
+        forking.set_forkserver_preload(["unshaken.comparison.preload"])
+        with _no_interrupts():
+            forkserver.ensure_running()
+        process = forking.Process(target=_serve, args=(there,), daemon=True)
+        process.start()
+    else:
+        process = get_context("spawn").Process(target=_serve, args=(there,), daemon=True)
+        with _no_interrupts():
+            process.start()
     there.close()
     return process, here
 
 
 @contextmanager
-def _quiet_start(threads: int | None) -> Iterator[None]:
-    """What processes inherit that start inside: no interrupts, few threads, no script.
+def _no_interrupts() -> Iterator[None]:
+    """Processes that start inside, and their copies, are deaf to Ctrl-C.
 
-    A terminal sends Ctrl-C to every process; only the first one is to answer, whatever the others
-    are doing, be it still their imports.
+    A terminal sends it to every process; only the first one is to answer, whatever the others are
+    doing, be it still their imports.
     """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # It unblocks the signal when it starts, so it has to be there already.
+    resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _quiet_start(threads: int | None) -> Iterator[None]:
+    """What processes inherit that start inside: few threads, no script."""
     before = os.environ.get("OMP_NUM_THREADS")
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     # A worker would execute the caller's script once more, to find there what it does not need.
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
-    blocks = hasattr(signal, "pthread_sigmask")
-    if blocks:
-        # It unblocks the signal when it starts, so it has to be there already.
-        resource_tracker.ensure_running()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         sys.modules["__main__"] = script
-        if blocks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if before is None:
             os.environ.pop("OMP_NUM_THREADS", None)
         else:
@@ -250,7 +275,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _death(process: SpawnProcess) -> str:
+def _death(process: BaseProcess) -> str:
     process.join()
     code = process.exitcode or 0
     if code >= 0:

@@ -1,7 +1,8 @@
-"""The papers' networks, and :func:`build`, which makes one by name or by import path."""
+"""The papers' networks, a small one, and :func:`build`: one by its name or import path."""
 
 from unshaken.models.conv_large import conv_large
 from unshaken.models.conv_small import conv_small
+from unshaken.models.conv_tiny import conv_tiny
 from unshaken.models.generators import generator
 from unshaken.models.mlp import mlp
 from unshaken.models.moons_mlp import moons_mlp
@@ -13,6 +14,7 @@ __all__ = [
     "build",
     "conv_large",
     "conv_small",
+    "conv_tiny",
     "generator",
     "mlp",
     "moons_mlp",

@@ -10,7 +10,9 @@ from unshaken import checks
 from unshaken.models.initialization import SLOPE, initialize
 
 
-def block(inputs: int, outputs: int, kernel: int, *, valid: bool = False) -> list[nn.Module]:
+def block(
+    inputs: int, outputs: int, kernel: int, *, valid: bool = False, stride: int = 1
+) -> list[nn.Module]:
     """Convolution → batch norm → LeakyReLU(0.1).
 
     The convolution has no bias: batch norm would cancel it and no gradient would reach it.
@@ -20,10 +22,11 @@ def block(inputs: int, outputs: int, kernel: int, *, valid: bool = False) -> lis
         outputs: number of output channels.
         kernel: side of the square kernel in pixels, odd.
         valid: without padding, so that the image shrinks by ``kernel − 1``; else it keeps its size.
+        stride: pixels from one output to the next; 2 halves the image, rounding up.
     """
     padding = 0 if valid else kernel // 2
     return [
-        nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),
         nn.BatchNorm2d(outputs),
         nn.LeakyReLU(SLOPE),
     ]
@@ -37,17 +40,21 @@ def halve(dropout: float) -> list[nn.Module]:
 class ConvolutionalNetwork(nn.Module):
     """Blocks, global average pooling and one dense layer: ``(N, C, H, W) -> (N, classes)``.
 
+    Where images have one size, the last feature map is flattened in place of the pooling.
+
     Args:
         name: what error messages call it.
         layers: from the image to the last feature map ``(N, width, h, w)``.
         channels: channels C of the image.
-        width: channels of the last feature map.
+        width: numbers that the dense layer takes: channels of the last feature map, or, where
+            images have one size, all its values.
         classes: number of classes.
         smallest: the least height and width, in pixels, that the layers can take.
+        size: the only height and width of images, in pixels; None for any.
 
     Raises:
         ValueError: from a call, if the input is not of shape ``(N, channels, H, W)`` with H and W
-            at least ``smallest``.
+            at least ``smallest`` and as in ``size``.
     """
 
     def __init__(
@@ -59,13 +66,16 @@ class ConvolutionalNetwork(nn.Module):
         width: int,
         classes: int,
         smallest: int,
+        size: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.channels = channels
         self.smallest = smallest
+        self.size = size
         self.features = nn.Sequential(*layers)
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        pooling = [nn.AdaptiveAvgPool2d(1)] if size is None else []
+        self.pool = nn.Sequential(*pooling, nn.Flatten())
         self.dense = nn.Linear(width, checks.integer(classes, "classes"))
         initialize(self, self.dense, "leaky_relu")
 
@@ -86,4 +96,9 @@ class ConvolutionalNetwork(nn.Module):
             raise ValueError(
                 f"{self.name} takes images of at least {self.smallest}×{self.smallest} pixels, got "
                 f"{shape[2]}×{shape[3]}; enlarge them, or use mlp"
+            )
+        if self.size is not None and tuple(shape[2:]) != self.size:
+            raise ValueError(
+                f"this {self.name} takes images of {self.size[0]}×{self.size[1]} pixels, got "
+                f"{shape[2]}×{shape[3]}; set size= to that of the images"
             )

@@ -14,10 +14,11 @@ from torch import nn
 from unshaken import checks
 from unshaken.models.conv_large import conv_large
 from unshaken.models.conv_small import conv_small
+from unshaken.models.conv_tiny import conv_tiny
 from unshaken.models.mlp import mlp
 from unshaken.models.moons_mlp import moons_mlp
 
-NAMES = ("mlp", "conv_small", "conv_large", "moons_mlp")
+NAMES = ("mlp", "conv_tiny", "conv_small", "conv_large", "moons_mlp")
 
 _TOLD = ("channels", "size", "classes")
 
@@ -44,7 +45,7 @@ def build(
         classes: number of classes.
         widths: hidden units of each layer of ``mlp``. Unless given, the papers' (1200, 600, 300,
             150) for 784 inputs or more, and (256, 128) for fewer.
-        dropout: probability; unless given, the network's own (0.5 in the convolutional ones).
+        dropout: probability; unless given, the network's own (0.5 in conv_small and conv_large).
 
     Raises:
         TypeError: if a number is of a wrong type, or the function returns no network.
@@ -76,6 +77,8 @@ def build(
                 f"got {features} and {classes}; use mlp with widths=(100,)"
             )
         return moons_mlp(**options)
+    if name == "conv_tiny":
+        return conv_tiny(channels, classes, size, **options)
     network = (conv_small if name == "conv_small" else conv_large)(channels, classes, **options)
     network.check((1, channels, *size))
     return network
