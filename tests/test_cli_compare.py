@@ -139,6 +139,12 @@ def test_a_second_call_goes_on(tmp_path, counted):
     assert counted == []
     assert summary(out) == first
 
+    assert unshaken(*words, "--seeds", "3", "--only-finished").code == 0
+    assert counted == []
+    assert [row["errors"] for row in summary(out)["rows"]] == [r["errors"] for r in first["rows"]]
+    said = mistake(*words, "--seeds", "7,8", "--only-finished")
+    assert said == f"{out} has no finished run of these methods and seeds"
+
     assert unshaken(*words, "--seeds", "3").code == 0
     assert counted == [("baseline", 2), ("vat", 2)]
     counted.clear()

@@ -93,6 +93,29 @@ def test_one_part_at_the_reduced_scale(tmp_path):
 
 
 @pytest.mark.usefixtures("_short")
+def test_finished_runs_have_their_table_and_figure_while_others_are_missing(tmp_path):
+    words = ["--seeds", "2", "--jobs", "1", "--quiet", "--out", tmp_path]
+    said = mistake("reproduce", "xvat-figure-4", *words, "--only-finished")
+    assert "has no finished run of these seeds and parts" in said
+    assert unshaken("reproduce", "xvat-figure-4", *words).code == 0
+    folder = tmp_path / "xvat-figure-4-quick"
+    before = summary(folder)["rows"]
+    lost = min(folder.glob("*/runs/*/seed-1.json"))
+    lost.unlink()
+    assert unshaken("reproduce", "xvat-figure-4", *words, "--only-finished").code == 0
+    assert not lost.exists()
+    assert (folder / "report.html").read_text().count("<figure") == 1
+    for row, old in zip(summary(folder)["rows"], before, strict=True):
+        missing = lost.parent.name == row["method"]
+        assert row["values"] == (old["values"][:1] if missing else old["values"])
+    for path in folder.glob(f"*/runs/{lost.parent.name}/*"):
+        path.unlink()
+    assert unshaken("reproduce", "xvat-figure-4", *words, "--only-finished").code == 0
+    rows = {row["method"]: row for row in summary(folder)["rows"]}
+    assert rows[lost.parent.name]["values"] == []
+
+
+@pytest.mark.usefixtures("_short")
 def test_figures_and_seconds(tmp_path):
     words = ["--seeds", "1", "--jobs", "1", "--quiet", "--out", tmp_path]
     assert unshaken("reproduce", "vmt-figure-2", *words).code == 0

@@ -33,6 +33,7 @@ def compare(
     threads: int = 1,
     engine: str = "processes",
     stack: str = "auto",
+    only_finished: bool = False,
     quiet: bool = False,
     json: bool = False,
 ) -> int:
@@ -67,6 +68,7 @@ def compare(
         stack: auto trains up to 10 seeds of a method at once where the network is small and on the
             CPU: the same numbers but for rounding, in a fraction of the processor's time; a number
             for so many at once, which keeps more cores busy; off for one by one
+        only_finished: start no run; table and report of those that are finished
         quiet: show no progress
         json: print the summary as one JSON object; progress stays on the error output
     """
@@ -115,6 +117,7 @@ def compare(
             engine=engine,
             stack=stack,
             finished=live.finished,
+            only_finished=only_finished,
             load=load,
         )
     if json:

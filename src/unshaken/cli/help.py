@@ -12,8 +12,8 @@ from unshaken.cli.options import Command, Option, options_of
 FURTHER = (
     *("augment", "batch_size", "channels", "classes", "data_folder", "device", "download"),
     *("directions", "layers", "padding"),
-    *("engine", "finish_all", "folds", "jobs", "normalize", "precision", "rounds", "search"),
-    *("size", "stack", "steps", "threads", "training", "validation"),
+    *("engine", "finish_all", "folds", "jobs", "normalize", "only_finished", "precision", "rounds"),
+    *("search", "size", "stack", "steps", "threads", "training", "validation"),
 )
 """Parameters that few calls need; the short help only names their options."""
 

@@ -26,6 +26,7 @@ def reproduce(
     jobs: int | None = None,
     threads: int = 1,
     engine: str = "processes",
+    only_finished: bool = False,
     quiet: bool = False,
     json: bool = False,
 ) -> int:
@@ -47,6 +48,7 @@ def reproduce(
         jobs: runs at a time; as many as there are cores unless given, one on a GPU
         threads: threads of PyTorch in each run
         engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT
+        only_finished: start no run; numbers and report of those that are finished
         quiet: show no progress
         json: print the summary as one JSON object; progress stays on the error output
     """
@@ -87,6 +89,7 @@ def reproduce(
             threads=threads,
             engine=engine,
             finished=live.finished,
+            only_finished=only_finished,
             download=download,
             parts=parts or (),
         )

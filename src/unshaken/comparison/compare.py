@@ -45,6 +45,10 @@ class Stopped(RuntimeError):
         self.exit_code = 128 + int(received)
 
 
+class NothingFinished(ValueError):
+    """Only finished runs are wanted, and there is none."""
+
+
 @dataclass
 class Comparison:
     """What a comparison gave.
@@ -70,6 +74,7 @@ def compare(
     engine: str = "processes",
     stack: str = "auto",
     finished: Report | None = None,
+    only_finished: bool = False,
     load: Loader | None = None,
 ) -> Comparison:
     """Train every method with every seed and write ``summary.json`` and ``report.html``.
@@ -97,10 +102,12 @@ def compare(
             the CPU, which takes a fraction of the processor's time; a number, as ``"4"``, so many,
             which keeps more cores busy where methods are few; ``off`` trains one by one.
         finished: called with each record, how many runs are done, and how many there are.
+        only_finished: start no run; sum up those that are finished.
         load: where this process takes the data from.
 
     Raises:
         ValueError, TypeError: a name, a setting, the data or the folder is not what it should be.
+        NothingFinished: only finished runs are wanted and there is none.
         Stopped: a signal came.
     """
     if not methods or not seeds:
@@ -123,6 +130,10 @@ def compare(
                     continue
                 pictures = folder.pictures if seed == seeds[0] else None
                 runs.append(Task(protocol, method, seed, settings or {}, pictures, threads))
+        if only_finished:
+            if not records:
+                raise NothingFinished(f"{out} has no finished run of these methods and seeds")
+            runs = []
         total, lost = len(records) + len(runs), []
         tasks = stacked(runs, used, dataset, width)
         try:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from unshaken import pictures
 from unshaken.comparison import page
-from unshaken.comparison.compare import Report, compare
+from unshaken.comparison.compare import NothingFinished, Report, compare
 from unshaken.comparison.drawings import drawings
 from unshaken.comparison.environment import environment
 from unshaken.comparison.folder import read_record, write_json
@@ -32,6 +32,7 @@ def reproduce(
     threads: int | None = 1,
     engine: str = "processes",
     finished: Report | None = None,
+    only_finished: bool = False,
     download: bool = False,
     parts: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -44,7 +45,8 @@ def reproduce(
         scale: ``full`` for the published budget, ``quick`` for one of minutes.
         seeds: one run of each method for each.
         out: the folder.
-        jobs, threads, engine, finished: as those of :func:`~unshaken.comparison.compare.compare`.
+        jobs, threads, engine, finished, only_finished: as those of
+            :func:`~unshaken.comparison.compare.compare`.
         download: whether to fetch published data that are missing.
         parts: names of the parts to run; all that the scale has unless given.
 
@@ -53,6 +55,7 @@ def reproduce(
 
     Raises:
         ValueError: the folder cannot be written, or the scale has no such part.
+        NothingFinished: only finished runs are wanted and there is none.
         Stopped: a signal came.
     """
     rows: list[dict[str, Any]] = []
@@ -78,8 +81,11 @@ def reproduce(
                     threads=threads,
                     engine=engine,
                     finished=finished,
+                    only_finished=only_finished,
                     load=Loader(download=download),
                 )
+            except NothingFinished:
+                continue
             except DataError as error:
                 unavailable[part.name] = str(error)
                 rows += [_row(recipe, part, method, [], scale) for method in part.published]
@@ -100,11 +106,14 @@ def reproduce(
                     row |= {"at": at, "method": f"{method} {_folder_of(at)}"}
                 rows.append(row)
         else:
-            done.append(part)
+            if part.name in kept:
+                done.append(part)
         rows += [
             {"part": part.name, "method": name, "published": value, "missing": True, "values": []}
             for name, value in part.missing.items()
         ]
+    if only_finished and not kept:
+        raise NothingFinished(f"{out} has no finished run of these seeds and parts")
     summary = {
         "name": recipe.name,
         "title": recipe.title,
