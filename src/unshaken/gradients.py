@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unshaken.leaves import Leaves
+
 
 class Sum(ABC):
     """A sum of scalars on its way to a loss."""
@@ -67,14 +69,9 @@ class Taken(Sum):
 
     def __init__(self, like: Tensor, leaves: Sequence[Tensor]) -> None:
         self._zero = like.new_zeros(())
-        self._leaves = list(leaves)
-        self._known = {id(leaf) for leaf in leaves}
-        self._passed_over: list[Sequence[Tensor]] = []
-        self.beyond = False
-        """Whether a scalar depended on leaves that were not given."""
-        self._first = _next_number()
-        self._found: list[Tensor | None] = [None] * len(self._leaves)
-        self._ours = [False] * len(self._leaves)
+        self._leaves = Leaves(leaves)
+        self._found: list[Tensor | None] = [None] * len(leaves)
+        self._ours = [False] * len(leaves)
         self._total: Tensor | None = None
 
     def add(self, value: Tensor) -> None:
@@ -86,8 +83,10 @@ class Taken(Sum):
         self._total = constant if self._total is None else self._total + constant
         if not value.requires_grad:
             return (None,) * len(inputs)
-        retain = self._meet(value, inputs)
-        wanted = [*inputs, *self._leaves]
+        new, retain = self._leaves.meet(value, inputs)
+        self._found += [None] * new
+        self._ours += [False] * new
+        wanted = [*inputs, *self._leaves.known]
         found: tuple[Tensor | None, ...] = ()
         if wanted:
             found = torch.autograd.grad(value, wanted, retain_graph=retain, allow_unused=True)
@@ -102,26 +101,7 @@ class Taken(Sum):
             learn(gradient)
 
     def pass_over(self, leaves: Sequence[Tensor]) -> None:
-        self._passed_over.append(leaves)
-
-    def _meet(self, value: Tensor, inputs: Sequence[Tensor]) -> bool:
-        """Add the leaves behind ``value`` that are new.
-
-        Returns:
-            Whether a part of the graph that leads to such leaves may be older than the sum, and
-            needed again.
-        """
-        if torch.compiler.is_compiling():
-            return False
-        behind, older = leaves_of(value, [*inputs, *self._leaves], self._first)
-        apart = self._known.union(*(map(id, each) for each in [inputs, *self._passed_over]))
-        new = [leaf for leaf in behind if id(leaf) not in apart]
-        self.beyond = self.beyond or bool(new)
-        self._leaves += new
-        self._known.update(map(id, new))
-        self._found += [None] * len(new)
-        self._ours += [False] * len(new)
-        return older and self.beyond  # operations of other threads have numbers of their own
+        self._leaves.pass_over(leaves)
 
     def _accumulate(self, k: int, gradient: Tensor) -> None:
         before = self._found[k]
@@ -135,7 +115,12 @@ class Taken(Sum):
             self._found[k], self._ours[k] = added, added.layout == torch.strided
 
     def loss(self) -> Tensor:
-        return hand_out(self.total, self._leaves, self._found)
+        return hand_out(self.total, self._leaves.known, self._found)
+
+    @property
+    def beyond(self) -> bool:
+        """Whether a scalar depended on leaves that were not given."""
+        return self._leaves.beyond
 
     @property
     def total(self) -> Tensor:
@@ -146,44 +131,6 @@ class Taken(Sum):
     def gradients(self) -> list[Tensor | None]:
         """The sum's gradient in each leaf, None in one that it does not depend on."""
         return self._found
-
-
-def leaves_of(value: Tensor, ends: Sequence[Tensor], first: int) -> tuple[list[Tensor], bool]:
-    """The leaves that a backward pass from ``value`` would give a gradient.
-
-    Args:
-        value: where the pass begins.
-        ends: tensors that it does not go beyond, as parameters that are no leaves.
-        first: the number of the first operation that is not old.
-
-    Returns:
-        The leaves, and whether an old operation lies on the way.
-    """
-    found: list[Tensor] = []
-    older = False
-    seen: set[Any] = {end.grad_fn for end in ends if end.grad_fn is not None}
-    ahead: list[Any] = [value.grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        before = node.next_functions
-        if before:
-            ahead.extend(each for each, _ in before)
-            older = older or node._sequence_nr() < first
-        elif isinstance(leaf := getattr(node, "variable", None), Tensor) and leaf.requires_grad:
-            found.append(leaf)
-    return found, older
-
-
-def _next_number() -> int:
-    """The number that autograd gives the next operation, which all earlier ones lie below."""
-    if torch.compiler.is_compiling():
-        return 0
-    with torch.enable_grad():
-        probe: Any = torch.zeros((), requires_grad=True).view(()).grad_fn
-    return int(probe._sequence_nr())
 
 
 class _HandOut(torch.autograd.Function):
