@@ -17,6 +17,8 @@ CASES = {
     "mnist-1000": "mnist, 1000 labels alone",
     "sinusoids": "sinusoids",
     "mnist-100": "mnist, 100 labels",
+    "digits-100-conv": "digits, 100 labels, conv_tiny",
+    "mnist-100-conv": "mnist, 100 labels, conv_tiny",
 }
 
 
@@ -90,10 +92,11 @@ def movements(name: str) -> str:
             f"{row['steps'] * row['seconds_per_step']:.0f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    widths = about["network"].get("widths", "")
+    widths = "-".join(str(n) for n in about["network"].get("widths", ()))
+    network = " ".join(filter(None, [about["network"]["name"], widths]))
     lines += [
         "",
-        f"Network: {about['network']['name']} {'-'.join(str(n) for n in widths)}. Chosen on "
+        f"Network: {network}. Chosen on "
         f"{about['validation examples']} held-out training examples with {seeds['chosen with']} "
         f"other seeds; {_made(where)}.",
     ]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import islice
 from multiprocessing import active_children
 from pathlib import Path
@@ -67,6 +68,14 @@ def test_a_killed_worker_loses_its_run_only():
     assert lost[0].lost == "its process was ended by SIGKILL (out of memory?)"
     assert len(found) == len(work)
     assert not active_children()
+
+
+def test_workers_know_of_what_changed_since_the_first_ones(monkeypatch, tmp_path):
+    assert all(o.record for o in outcomes(tasks(("baseline",)), 2, Loader()))
+    monkeypatch.setenv("UNSHAKEN_DATA", str(tmp_path / "elsewhere"))
+    away = [replace(t, protocol=MOONS.with_changes(data="mnist")) for t in tasks(("baseline",))]
+    for outcome in outcomes(away, 2, Loader()):
+        assert str(tmp_path / "elsewhere") in outcome.lost
 
 
 def test_a_defect_comes_with_its_traceback():

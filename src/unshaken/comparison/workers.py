@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import (
@@ -196,6 +196,7 @@ def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[Outcome, None, 
 
 def _worker() -> tuple[BaseProcess, Connection]:
     here, there = Pipe()
+    given = (there, dict(os.environ))
     process: BaseProcess
     if sys.platform == "linux":
         # One process imports everything, once; the others are its copies. It uses no CUDA.
@@ -203,10 +204,10 @@ def _worker() -> tuple[BaseProcess, Connection]:
         forking.set_forkserver_preload(["unshaken.comparison.preload"])
         with _no_interrupts():
             forkserver.ensure_running()
-        process = forking.Process(target=_serve, args=(there,), daemon=True)
+        process = forking.Process(target=_serve, args=given, daemon=True)
         process.start()
     else:
-        process = get_context("spawn").Process(target=_serve, args=(there,), daemon=True)
+        process = get_context("spawn").Process(target=_serve, args=given, daemon=True)
         with _no_interrupts():
             process.start()
     there.close()
@@ -251,8 +252,14 @@ def _quiet_start(threads: int | None) -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _serve(pipe: Connection) -> None:
-    """A worker: runs come in, outcomes go out, until the pipe closes."""
+def _serve(pipe: Connection, variables: Mapping[str, str]) -> None:
+    """A worker: runs come in, outcomes go out, until the pipe closes.
+
+    Args:
+        pipe: where they do.
+        variables: of the environment, which may have changed since the imports.
+    """
+    os.environ.update(variables)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     load = Loader()
