@@ -215,7 +215,8 @@ def main(arguments: list[str]) -> int:
     if job == "demo":
         return call([str(PYTHON), "-m", "unshaken.cli", *DEMO, *rest])
     if job == "test":
-        return call([str(PYTHON), "-m", "pytest", "-n", "2", *rest], ROOT)
+        side_by_side = ["-n", "2", "--dist", "worksteal"]
+        return call([str(PYTHON), "-m", "pytest", *side_by_side, *rest], ROOT)
     if job == "lint":
         return max(call([str(PYTHON), "-m", *tool], ROOT) for tool in LINT)
     if job == "docs":

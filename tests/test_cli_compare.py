@@ -6,12 +6,14 @@ import importlib
 import json
 import math
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.commands import mistake, summary, unshaken, write_npz
 from unshaken.comparison import workers
+from unshaken.comparison.folder import ComparisonFolder
 from unshaken.methods.catalog import names_for
 
 ROW = {
@@ -139,7 +141,8 @@ def test_a_second_call_goes_on(tmp_path, counted):
     assert counted == []
     assert summary(out) == first
 
-    assert unshaken(*words, "--seeds", "3", "--only-finished").code == 0
+    with closing(ComparisonFolder(out)):  # as while it is at work elsewhere
+        assert unshaken(*words, "--seeds", "3", "--only-finished").code == 0
     assert counted == []
     assert [row["errors"] for row in summary(out)["rows"]] == [r["errors"] for r in first["rows"]]
     said = mistake(*words, "--seeds", "7,8", "--only-finished")

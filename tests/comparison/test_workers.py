@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from itertools import islice
 from multiprocessing import active_children
 from pathlib import Path
@@ -70,14 +69,6 @@ def test_a_killed_worker_loses_its_run_only():
     assert not active_children()
 
 
-def test_workers_know_of_what_changed_since_the_first_ones(monkeypatch, tmp_path):
-    assert all(o.record for o in outcomes(tasks(("baseline",)), 2, Loader()))
-    monkeypatch.setenv("UNSHAKEN_DATA", str(tmp_path / "elsewhere"))
-    away = [replace(t, protocol=MOONS.with_changes(data="mnist")) for t in tasks(("baseline",))]
-    for outcome in outcomes(away, 2, Loader()):
-        assert str(tmp_path / "elsewhere") in outcome.lost
-
-
 def test_a_defect_comes_with_its_traceback():
     broken = MOONS.with_changes(network={"name": "mlp", "widths": "wide"})
     outcome, *_ = outcomes(tasks(("baseline",), (0,), broken), 1, Loader())
@@ -130,8 +121,7 @@ class Process:
         return found
 
     def workers(self) -> list[str]:
-        """The one that imports for all of them among them."""
-        return [command for command in self.members() if "multiprocessing.forkserver" in command]
+        return [command for command in self.members() if "spawn_main" in command]
 
     def end(self, number: signal.Signals, *, group: bool) -> tuple[int, str, str]:
         begin = time.monotonic()
@@ -158,7 +148,7 @@ def test_ctrl_c_and_kills_of_a_whole_comparison(tmp_path):
 
     # Ctrl-C while the workers still import, as a terminal sends it: to all of them.
     process = Process(*words, out, "--jobs", 2)
-    process.wait_for(process.workers)
+    process.wait_for(lambda: len(process.workers()) == 2)
     code, said, err = process.end(signal.SIGINT, group=True)
     assert (code, said) == (130, "")
     assert err == (

@@ -20,6 +20,7 @@ from unshaken import models
             ValueError,
             r"\(height, width\), got \(8, 8, 8\)",
         ),
+        (lambda: models.conv_tiny(size=28), TypeError, r"size must be \(height, width\) .*got 28"),
         (lambda: models.conv_tiny(size=(8, 0)), ValueError, "each entry of size .*>= 1, got 0"),
         (lambda: models.conv_tiny(dropout=2), ValueError, "dropout .*<= 1, got 2"),
         (

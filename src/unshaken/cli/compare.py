@@ -68,7 +68,8 @@ def compare(
         stack: auto trains up to 10 seeds of a method at once where the network is small and on the
             CPU: the same numbers but for rounding, in a fraction of the processor's time; a number
             for so many at once, which keeps more cores busy; off for one by one
-        only_finished: start no run; table and report of those that are finished
+        only_finished: start no run; table and report of those that are finished, also while
+            another process does the others
         quiet: show no progress
         json: print the summary as one JSON object; progress stays on the error output
     """
@@ -98,7 +99,8 @@ def compare(
     from unshaken.comparison.live import Live, print_table
     from unshaken.comparison.single import Loader
 
-    require_folder(Path(out))
+    if not only_finished:
+        require_folder(Path(out))
     require_no_run(Path(out))
     numbers = seeds or list(range(5))
     load = Loader(download=download)

@@ -48,7 +48,8 @@ def reproduce(
         jobs: runs at a time; as many as there are cores unless given, one on a GPU
         threads: threads of PyTorch in each run
         engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT
-        only_finished: start no run; numbers and report of those that are finished
+        only_finished: start no run; numbers and report of those that are finished, also while
+            another process does the others
         quiet: show no progress
         json: print the summary as one JSON object; progress stays on the error output
     """
@@ -78,7 +79,8 @@ def reproduce(
         # Processes that this one starts look there too.
         os.environ["UNSHAKEN_DATA"] = data_folder
     folder = Path(out) / f"{name}-{scale}"
-    require_folder(folder)
+    if not only_finished:
+        require_folder(folder)
     with Live(quiet=quiet) as live:
         summary = run(
             found,

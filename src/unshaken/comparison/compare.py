@@ -102,7 +102,8 @@ def compare(
             the CPU, which takes a fraction of the processor's time; a number, as ``"4"``, so many,
             which keeps more cores busy where methods are few; ``off`` trains one by one.
         finished: called with each record, how many runs are done, and how many there are.
-        only_finished: start no run; sum up those that are finished.
+        only_finished: start no run; sum up those that are finished, also while another process
+            does more of them.
         load: where this process takes the data from.
 
     Raises:
@@ -114,7 +115,7 @@ def compare(
         raise ValueError(f"methods and seeds must not be empty, got {methods!r} and {seeds!r}")
     cluster.check_engine(engine)
     width = stack_width(stack)
-    with closing(ComparisonFolder(out)) as folder:
+    with closing(ComparisonFolder(out, only_look=only_finished)) as folder:
         load = load or Loader()
         dataset = load(protocol, seeds[0])
         used = check(protocol, methods, settings or {}, dataset, seeds[0])

@@ -20,18 +20,22 @@ class ComparisonFolder:
 
     Args:
         path: the folder; it is made.
+        only_look: make nothing and remove nothing; another process may compare in it.
 
     Raises:
         ValueError: it cannot be written, another process compares in it, or it holds a training
             run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, only_look: bool = False) -> None:
         self.path = path
         self.pictures = path / "pictures"
         self._lock: int | None = None
-        require_folder(path)
+        self._only_look = only_look
         require_no_run(path)
+        if only_look:
+            return
+        require_folder(path)
         self._take_lock()
         self.clean()
 
@@ -59,6 +63,8 @@ class ComparisonFolder:
 
     def clean(self) -> None:
         """Remove what killed processes left half written."""
+        if self._only_look:
+            return
         for path in self.path.rglob(f".*{TEMPORARY}"):
             path.unlink(missing_ok=True)
 

@@ -63,6 +63,7 @@ def reproduce(
     lost: list[str] = []
     failures: list[str] = []
     done: list[Part] = []
+    compared: list[str] = []
     kept: dict[str, dict[str, list[dict[str, Any]]]] = {}
     chosen = recipe.parts_at(scale, parts)
     for part in chosen:
@@ -85,6 +86,8 @@ def reproduce(
                     load=Loader(download=download),
                 )
             except NothingFinished:
+                if not at:
+                    rows += [_row(recipe, part, m, [], scale) for m in part.methods(scale)]
                 continue
             except DataError as error:
                 unavailable[part.name] = str(error)
@@ -96,10 +99,10 @@ def reproduce(
                 for failure in row["failures"]
             ]
             lost += [f"{o.task.method}, seed {o.task.seed}: {o.lost}" for o in result.lost]
+            compared.append(folder.relative_to(out).as_posix())
             found = kept.setdefault(part.name, {})
-            for method in [row["method"] for row in result.summary["rows"]]:
-                gone = [o.task.seed for o in result.lost if o.task.method == method]
-                found[method] = records_of(folder, method, [s for s in seeds if s not in gone])
+            for method, whole in ((row["method"], row["seeds"]) for row in result.summary["rows"]):
+                found[method] = records_of(folder, method, whole)
                 row = _row(recipe, part, method, found[method], scale)
                 row["augmentation"] = str(result.summary["data"]["augmentation"])
                 if at:
@@ -112,7 +115,7 @@ def reproduce(
             {"part": part.name, "method": name, "published": value, "missing": True, "values": []}
             for name, value in part.missing.items()
         ]
-    if only_finished and not kept:
+    if only_finished and not kept and not unavailable:
         raise NothingFinished(f"{out} has no finished run of these seeds and parts")
     summary = {
         "name": recipe.name,
@@ -130,7 +133,7 @@ def reproduce(
     }
     write_json(out / "summary.json", summary)
     drawn = list(drawings(recipe, done, kept, out, scale, rows))
-    replace_bytes(out / "report.html", render(summary, recipe, done, drawn).encode())
+    replace_bytes(out / "report.html", render(summary, recipe, compared, drawn).encode())
     return summary
 
 
@@ -219,7 +222,7 @@ HEADS = ("data", "method", "paper", "ours", "seeds", "time per step", "augmentat
 def render(
     summary: Mapping[str, Any],
     recipe: Recipe,
-    done: Sequence[Part],
+    compared: Sequence[str],
     drawn: Sequence[tuple[Figure, str]],
 ) -> str:
     """The report as HTML that opens offline."""
@@ -243,20 +246,15 @@ def render(
         "<section><h2>Where this departs from the paper</h2><ul>",
         *(f"<li>{page.text(said)}</li>" for said in summary["departures"]),
         "</ul></section>",
-        *_parts(done, str(summary["scale"])),
+        *_parts(compared),
         f"<section><h2>How this was made</h2>{page.facts(summary['environment'])}</section>",
     ]
     return page.page(title, body)
 
 
-def _parts(done: Sequence[Part], scale: str) -> list[str]:
+def _parts(compared: Sequence[str]) -> list[str]:
     """Where the report of each comparison lies."""
-    folders = [
-        "/".join(filter(None, (part.name, _folder_of(at))))
-        for part in done
-        for at in part.points(scale) or [{}]
-    ]
-    lines = [f"<li>{page.text(f'{folder}/report.html')}</li>" for folder in folders]
+    lines = [f"<li>{page.text(f'{folder}/report.html')}</li>" for folder in compared]
     head = "<section><h2>Every part</h2><ul>"
     return [head, *lines, "</ul></section>"] if lines else []
 

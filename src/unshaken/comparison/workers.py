@@ -8,19 +8,12 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import (
-    Pipe,
-    connection,
-    forkserver,
-    get_context,
-    parent_process,
-    resource_tracker,
-)
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -149,10 +142,10 @@ def _alone(task: Task, load: Loader) -> Outcome:
 
 def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[Outcome, None, None]:
     waiting = deque(tasks)
-    busy: dict[Connection, tuple[BaseProcess, Task]] = {}
-    every: list[BaseProcess] = []
+    busy: dict[Connection, tuple[SpawnProcess, Task]] = {}
+    every: list[SpawnProcess] = []
 
-    def begin(process: BaseProcess, pipe: Connection) -> None:
+    def begin(process: SpawnProcess, pipe: Connection) -> None:
         busy[pipe] = process, waiting.popleft()
         # A process that is gone by now shows when its answer is read.
         with suppress(OSError):
@@ -194,72 +187,47 @@ def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[Outcome, None, 
             pipe.close()
 
 
-def _worker() -> tuple[BaseProcess, Connection]:
-    here, there = Pipe()
-    given = (there, dict(os.environ))
-    process: BaseProcess
-    if sys.platform == "linux":
-        # One process imports everything, once; the others are its copies. It uses no CUDA.
-        forking = get_context("forkserver")
-        forking.set_forkserver_preload(["unshaken.comparison.preload"])
-        with _no_interrupts():
-            forkserver.ensure_running()
-        process = forking.Process(target=_serve, args=given, daemon=True)
-        process.start()
-    else:
-        process = get_context("spawn").Process(target=_serve, args=given, daemon=True)
-        with _no_interrupts():
-            process.start()
+def _worker() -> tuple[SpawnProcess, Connection]:
+    context = get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there,), daemon=True)
+    process.start()
     there.close()
     return process, here
 
 
 @contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Processes that start inside, and their copies, are deaf to Ctrl-C.
-
-    A terminal sends it to every process; only the first one is to answer, whatever the others are
-    doing, be it still their imports.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    # It unblocks the signal when it starts, so it has to be there already.
-    resource_tracker.ensure_running()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-@contextmanager
 def _quiet_start(threads: int | None) -> Iterator[None]:
-    """What processes inherit that start inside: few threads, no script."""
+    """What processes inherit that start inside: no interrupts, few threads, no script.
+
+    A terminal sends Ctrl-C to every process; only the first one is to answer, whatever the others
+    are doing, be it still their imports.
+    """
     before = os.environ.get("OMP_NUM_THREADS")
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     # A worker would execute the caller's script once more, to find there what it does not need.
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
+    blocks = hasattr(signal, "pthread_sigmask")
+    if blocks:
+        # It unblocks the signal when it starts, so it has to be there already.
+        resource_tracker.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         sys.modules["__main__"] = script
+        if blocks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if before is None:
             os.environ.pop("OMP_NUM_THREADS", None)
         else:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _serve(pipe: Connection, variables: Mapping[str, str]) -> None:
-    """A worker: runs come in, outcomes go out, until the pipe closes.
-
-    Args:
-        pipe: where they do.
-        variables: of the environment, which may have changed since the imports.
-    """
-    os.environ.update(variables)
+def _serve(pipe: Connection) -> None:
+    """A worker: runs come in, outcomes go out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     load = Loader()
@@ -282,7 +250,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _death(process: BaseProcess) -> str:
+def _death(process: SpawnProcess) -> str:
     process.join()
     code = process.exitcode or 0
     if code >= 0:

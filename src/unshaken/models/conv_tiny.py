@@ -34,12 +34,11 @@ def conv_tiny(
     dense                  (N, classes)      (N, classes)    (N, classes)
     =====================  ================  ==============  ==============
 
-    A convolution with stride 2 halves the image, rounding up: as often as it takes the smaller side
-    to 4 pixels, three times at most, in the first, the second and the last of them (the first two;
-    the second). Batch norm and LeakyReLU with slope 0.1 follow each convolution. He's normal
-    initialization by fan-in for that slope, zero bias of the dense layer. 71,000 parameters for one
-    channel and ten classes. With few labels it makes far fewer errors than a multilayer perceptron
-    of the same cost (``docs/results.md``).
+    A convolution with stride 2 halves the image, rounding up: until the smaller side has at most 4
+    pixels, three times at most, in the first, the second and the last of them (the first two; the
+    second). Batch norm and LeakyReLU with slope 0.1 follow each convolution. He's normal
+    initialization by fan-in for that slope, zero bias of the dense layer. 71,000 parameters for
+    these sizes, one channel and ten classes.
 
     Args:
         channels: channels of the images.
@@ -48,12 +47,15 @@ def conv_tiny(
         dropout: the probability that a value of the last feature map is set to zero.
 
     Raises:
+        TypeError: if a number is of a wrong type, or ``size`` is one number.
         ValueError: for an argument out of range; from a call, for images of other channels or of
             another size.
 
     Source: ours; no paper.
     """
     checks.integer(channels, "channels")
+    if isinstance(size, int):
+        raise TypeError(f"size must be (height, width) in pixels, got {size}")
     sides = tuple(checks.integer(length, "each entry of size") for length in size)
     if len(sides) != 2:
         raise ValueError(
