@@ -117,6 +117,7 @@ def reproduce(
         ]
     if only_finished and not kept and not unavailable:
         raise NothingFinished(f"{out} has no finished run of these seeds and parts")
+    made = [r["provenance"] for part in kept.values() for found in part.values() for r in found]
     summary = {
         "name": recipe.name,
         "title": recipe.title,
@@ -129,7 +130,7 @@ def reproduce(
         "unavailable": unavailable,
         "lost": lost,
         "failures": failures,
-        "environment": environment(jobs, threads),
+        "environment": environment(jobs, threads, made),
     }
     write_json(out / "summary.json", summary)
     drawn = list(drawings(recipe, done, kept, out, scale, rows))
