@@ -156,6 +156,7 @@ CASES = {
         297,
         5,
         20,
+        adversary_sizes=False,
     ),
     "mnist, 100 labels": Case(
         "mnist",

@@ -73,6 +73,7 @@ class Case:
         seeds: seeds that are reported.
         control_sizes: whether both are compared at the control's size, too.
         shorter: how training differs where settings are chosen.
+        adversary_sizes: whether both are compared at the adversary's size, too.
     """
 
     data: str
@@ -84,6 +85,7 @@ class Case:
     seeds: int
     control_sizes: bool = False
     shorter: Mapping[str, Any] = field(default_factory=dict)
+    adversary_sizes: bool = True
 
     def protocol(self, choosing: bool, training: Mapping[str, Any] | None = None) -> Protocol:
         found = named(self.data)
@@ -217,7 +219,8 @@ def against(runs: Runs, name: str, best: Mapping[str, float], own: str) -> dict[
 
     result = {"each at its best": difference(best[own], best[entry.control])}
     if entry.setting and entry.setting == control.setting:
-        result["both at the adversary's"] = difference(best[own], best[own])
+        if case.adversary_sizes:
+            result["both at the adversary's"] = difference(best[own], best[own])
         if case.control_sizes:
             at = best[entry.control]
             result["both at the control's"] = difference(at, at)
