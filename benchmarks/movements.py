@@ -177,10 +177,11 @@ CASES = {
     "mnist, 100 labels, conv_tiny": Case(
         "mnist",
         {
+            "baseline": Entry("baseline", training={"steps": 2500, "channels_last": True}),
             # About as many steps as a quarter of an hour of a shared core has room for.
             "random movement, entropy 1 after a ramp": surer(
                 "random-elastic", 2.5, 2500, channels_last=True
-            )
+            ),
         },
         {"labels": 100, "network": {"name": "conv_tiny"}},
         FEW_MNIST,
