@@ -94,12 +94,11 @@ def movements(name: str) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     widths = "-".join(str(n) for n in about["network"].get("widths", ()))
     network = " ".join(filter(None, [about["network"]["name"], widths]))
-    lines += [
-        "",
-        f"Network: {network}. Chosen on "
-        f"{about['validation examples']} held-out training examples with {seeds['chosen with']} "
-        f"other seeds; {_made(where)}.",
-    ]
+    chosen_on = "Nothing was chosen with this network"
+    if any(found["chosen on"].values()):
+        chosen_on = f"Chosen on {about['validation examples']} held-out training examples with "
+        chosen_on += f"{seeds['chosen with']} other seeds"
+    lines += ["", f"Network: {network}. {chosen_on}; {_made(where)}."]
     return "\n".join(lines)
 
 

@@ -126,10 +126,7 @@ def mnist_1000(entries: Mapping[str, Entry]) -> Case:
 
 
 def convolutional(pixels: Sequence[float]) -> dict[str, Entry]:
-    """Movements with the second of the forces, for a small convolutional network.
-
-    It needs a third of the steps.
-    """
+    """Movements with the second of the forces, for a small convolutional network."""
     found = few_labels(pixels, (), 0, FORCES[1:])
     return only(found, "baseline", "entropy and balance alone", "random movement", "worst movement")
 
