@@ -2,7 +2,8 @@
 
 torchrun --nproc-per-node 2 examples/distributed.py
 
-Every process has a part of each batch. The gradients are those of one process with the whole batch.
+Every process has a part of each batch. The gradients are those of one process with the whole batch,
+and so both end with the same weights.
 """
 
 import torch
@@ -34,12 +35,8 @@ def main(steps: int = 60) -> float:
         with torch.no_grad():
             wrong = model.eval()(data.x_test).argmax(1) != data.y_test
         error = 100 * wrong.float().mean().item()
-        weights = torch.cat([p.detach().flatten() for p in model.parameters()])
-        every = [torch.empty_like(weights) for _ in range(world)]
-        dist.all_gather(every, weights)
-        if rank == 0:
-            same = all(torch.equal(other, weights) for other in every)
-            print(f"{world} processes: {error:.2f} % test error, the same weights: {same}")
+        total = sum(p.double().sum().item() for p in model.parameters())
+        print(f"process {rank} of {world}: {error:.2f} % test error, weights' sum {total!r}")
         return error
     finally:
         dist.destroy_process_group()
