@@ -198,6 +198,7 @@ def study(runs: Runs, name: str) -> dict[str, Any]:
             "network": dict(protocol.network),
             "training": dict(protocol.training),
             "validation examples": case.held_out or "data of other seeds",
+            **({"augmentation": str(protocol.augmentation())} if protocol.augment else {}),
         },
     }
 
