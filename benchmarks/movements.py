@@ -4,7 +4,8 @@
 
 Digits and MNIST with 100 labels and the rest unlabeled, each with a multilayer perceptron and with
 a small convolutional network; MNIST with 1000 labels alone; CIFAR-10 with 4000 labels alone,
-mirrored and shifted at random as usual. With few labels every method stands beside entropy minimization and class balance, and so does VAT.
+mirrored and shifted at random. Where there are unlabeled examples every method stands beside
+entropy minimization and class balance, and so does VAT.
 Movements are affine and elastic, or affine alone where the case says no more; their root mean
 square displacement is chosen for each method with the same grid, on held-out training examples and
 other seeds (:mod:`study`). A control "at equal cost" is random movement at its own best size with
