@@ -213,7 +213,7 @@ def main(arguments: list[str]) -> int:
         sys.exit(f"bootstrap.py {job} takes no arguments, got {' '.join(rest)}.")
     set_up(CORE if job == "demo" else ALL)
     if job == "demo":
-        return call([str(PYTHON), "-m", "unshaken.cli", *DEMO, *rest])
+        return call([str(PYTHON), "-m", "unshaken", *DEMO, *rest])
     if job == "test":
         side_by_side = ["-n", "2", "--dist", "worksteal"]
         return call([str(PYTHON), "-m", "pytest", *side_by_side, *rest], ROOT)

@@ -89,7 +89,7 @@ def test_later_arguments_come_after_the_demo_s_own(finished, monkeypatch):
     monkeypatch.setattr(finished, "call", lambda command, folder=None: seen.append(command) or 7)
     assert finished.main(["demo", "--seeds", "1"]) == 7
     assert seen[0][-2:] == ["--seeds", "1"]
-    assert seen[0][1:4] == ["-m", "unshaken.cli", "compare"]
+    assert seen[0][1:4] == ["-m", "unshaken", "compare"]
 
 
 def test_lint_runs_every_tool_and_reports_a_failure(finished, monkeypatch):

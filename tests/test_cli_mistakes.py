@@ -239,7 +239,7 @@ def test_whose_mistake_it_is():
 def test_as_a_process_of_its_own(words, tmp_path):
     source = Path(__file__).parents[1] / "src"
     found = subprocess.run(
-        [sys.executable, "-m", "unshaken.cli", *words],
+        [sys.executable, "-m", "unshaken", *words],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
         capture_output=True,

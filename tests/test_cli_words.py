@@ -174,7 +174,7 @@ def test_the_module_is_a_program():
     source = Path(__file__).parents[1] / "src"
     begin = time.monotonic()
     found = subprocess.run(
-        [sys.executable, "-m", "unshaken.cli", "--help"],
+        [sys.executable, "-m", "unshaken", "--help"],
         env={**os.environ, "PYTHONPATH": str(source)},
         capture_output=True,
         text=True,

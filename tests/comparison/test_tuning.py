@@ -184,7 +184,7 @@ def test_a_process_of_another_machine_lives_while_its_file_moves(monkeypatch, tm
 
 def test_a_killed_process_leaves_trials_that_are_done_again_once(tmp_path):
     out = tmp_path / "out"
-    words = [sys.executable, "-m", "unshaken.cli", "tune", "--data", "moons", "--quiet"]
+    words = [sys.executable, "-m", "unshaken", "tune", "--data", "moons", "--quiet"]
     words += ["--trials", "6", "--seeds", "2", "--steps", "50", "--search", "random"]
     words += ["--validation", "4", "--jobs", "1", "--out"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}

@@ -86,7 +86,7 @@ class Process:
     def __init__(self, *words: object) -> None:
         source = Path(__file__).parents[2] / "src"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "unshaken.cli", "compare", *map(str, words)],
+            [sys.executable, "-m", "unshaken", "compare", *map(str, words)],
             env={**os.environ, "PYTHONPATH": str(source)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 import unshaken.objective
+from tests.commands import unshaken as program
 from tests.training.helpers import accuracy, config, network, noise, objective
 from unshaken import AT, VMT, XAT, XVAT, EntropyMinimization, Objective, fields, masks
 from unshaken.data import Dataset, Split, augment
@@ -157,6 +158,14 @@ def refused(folder: Path) -> list[str]:
     return sentences
 
 
+def commanded(folder: Path) -> tuple[int, str, str]:
+    """What the program says of a short run."""
+    words = ["train", "--data", "moons", "--method", "at-l2", "--steps", 4, "--quiet", "--json"]
+    training = ["--training.batch_size", 8, "--training.evaluate_every", 2]
+    said = program(*words, *training, "--out", folder)
+    return said.code, said.out, said.err
+
+
 def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     torch.set_num_threads(1)
@@ -169,6 +178,7 @@ def main() -> None:
         "resumed": resumed(folder, rank),
         "broken": broken(folder, rank),
         "refused": refused(folder),
+        "commanded": commanded(folder / "commanded"),
     }
     torch.save(found, folder / f"found-{rank}.pt")
 

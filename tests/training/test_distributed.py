@@ -1,5 +1,6 @@
 """Two processes of torchrun on the CPU (gloo) against one."""
 
+import json
 import os
 import socket
 import subprocess
@@ -77,6 +78,16 @@ def test_what_depends_on_the_share_of_the_batch_stays_alike_in_all_processes(run
         if "running" not in key:
             assert torch.equal(value, second[key]), key
             assert value.shape == moved[key].shape
+
+
+def test_the_program_trains_in_several_processes(run):
+    folder, found = run
+    (code, out, _), other = found[0]["commanded"], found[1]["commanded"]
+    assert code == other[0] == 0
+    assert other[1] == ""  # the first process alone reports
+    (row,) = json.loads(out)["rows"]
+    assert row["method"] == "at-l2" and row["errors"]
+    assert (folder / "commanded" / "report.html").exists()
 
 
 def test_learned_adversaries_stay_alike_in_all_processes(run):

@@ -1,4 +1,4 @@
-"""``python -m unshaken.cli``."""
+"""The command line without its script: ``python -m unshaken COMMAND``."""
 
 import sys
 
