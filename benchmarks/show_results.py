@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mask_tables import KINDS
+from study_tables import KINDS
 
 from unshaken import pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-DOCS = ("results", "performance", "scikit-learn")
+DOCS = ("results", "performance", "scikit-learn", "audit")
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS))
 FRONT = (
     *("baseline", "dropout", "mixup", "at-l2", "at-linf", "vat", "vmt-shift", "vmt-all", "xat"),

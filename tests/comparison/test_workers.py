@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import summary, unshaken
+from unshaken.cli.runs import side_by_side
 from unshaken.comparison.protocol import named
 from unshaken.comparison.single import Loader
 from unshaken.comparison.workers import Outcome, Task, outcomes
@@ -53,20 +55,52 @@ def test_numbers_do_not_depend_on_processes_or_order_and_closing_ends_them():
     assert not active_children()
 
 
-def test_a_killed_worker_loses_its_run_only():
+def gpus_seen() -> dict[int, str]:
+    """By process what each worker was shown; nothing where the system does not tell."""
+    found: dict[int, str] = {}
+    for process in active_children():
+        path = Path(f"/proc/{process.pid}/environ")
+        deadline = time.monotonic() + PATIENCE
+        shown = None
+        while path.exists() and shown is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)  # a process that has just begun has no variables yet
+            shown = re.search(r"(?:^|\0)CUDA_VISIBLE_DEVICES=([^\0]*)", path.read_bytes().decode())
+        found[process.pid or 0] = shown[1] if shown else ""
+    return found
+
+
+def test_a_killed_worker_loses_its_run_only(monkeypatch):
+    # As on a machine with more GPUs than the two that may be used here.
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, 7")
     # The first run goes on until its worker is killed; the second worker does all others.
     work = [*tasks(("baseline",), (5,), ENDLESS), *tasks()]
     coming = outcomes(work, 2, Loader())
     found = [next(coming)]
     assert found[0].record is not None
-    first = min(active_children(), key=lambda process: process.pid or 0)
-    os.kill(first.pid or 0, signal.SIGKILL)
+    seen = gpus_seen()
+    first = min(seen)
+    os.kill(first, signal.SIGKILL)
+    while found[-1].record is not None:
+        found.append(next(coming))
+    if any(seen.values()):
+        assert sorted(seen.values()) == ["4", "7"] == sorted(gpus_seen().values())
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4, 7"
     found += coming
     lost = [outcome for outcome in found if outcome.record is None]
     assert [(o.task.method, o.task.seed) for o in lost] == [("baseline", 5)]
     assert lost[0].lost == "its process was ended by SIGKILL (out of memory?)"
     assert len(found) == len(work)
     assert not active_children()
+
+
+def test_as_many_runs_as_gpus(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert side_by_side(None, 1) == 4
+    assert side_by_side(2, 1) == 2
+    assert side_by_side(None, 1, "dask") == 1
 
 
 def test_a_defect_comes_with_its_traceback():

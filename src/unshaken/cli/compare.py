@@ -61,7 +61,7 @@ def compare(
             protocol says unless given
         validation: hold out so many training examples and measure the errors on them
         download: fetch published data that are missing
-        jobs: runs at a time; as many as there are cores unless given, one on a GPU
+        jobs: runs at a time; one on each GPU, or else on each core, unless given
         threads: threads of PyTorch in each run
         engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT to share the
             runs out over the workers of that scheduler
@@ -114,7 +114,7 @@ def compare(
             numbers,
             Path(out),
             settings=settings_of(chosen, settings),
-            jobs=side_by_side(jobs, threads),
+            jobs=side_by_side(jobs, threads, engine),
             threads=threads,
             engine=engine,
             stack=stack,

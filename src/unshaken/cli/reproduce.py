@@ -45,7 +45,7 @@ def reproduce(
         out: folder in which each table and figure has its own
         data_folder: where the published data are; else the environment variable UNSHAKEN_DATA
         download: fetch published data that are missing
-        jobs: runs at a time; as many as there are cores unless given, one on a GPU
+        jobs: runs at a time; one on each GPU, or else on each core, unless given
         threads: threads of PyTorch in each run
         engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT
         only_finished: start no run; numbers and report of those that are finished, also while
@@ -87,7 +87,7 @@ def reproduce(
             scale,
             seeds or [*range(found.runs_at(scale))],
             folder,
-            jobs=side_by_side(jobs, threads),
+            jobs=side_by_side(jobs, threads, engine),
             threads=threads,
             engine=engine,
             finished=live.finished,

@@ -10,15 +10,20 @@ if TYPE_CHECKING:
     from unshaken.comparison.workers import Outcome
 
 
-def side_by_side(jobs: int | None, threads: int) -> int:
-    """``jobs``, or as many runs as there are cores for; one where there is a GPU."""
+def side_by_side(jobs: int | None, threads: int, engine: str = "processes") -> int:
+    """``jobs``, or as many runs as there are GPUs, or else cores for them.
+
+    The workers of a Dask cluster all see the same GPUs, so there it is one.
+    """
     import joblib
     import torch
 
     if jobs:
         return jobs
+    if torch.cuda.is_available():
+        return torch.cuda.device_count() if engine == "processes" else 1
     # joblib's count knows the limits of a container, which the number of cores does not.
-    return 1 if torch.cuda.is_available() else max(1, joblib.cpu_count() // threads)
+    return max(1, joblib.cpu_count() // threads)
 
 
 def tell_lost(lost: Sequence[Outcome]) -> None:

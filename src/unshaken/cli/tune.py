@@ -74,7 +74,7 @@ def tune(
         finish_all: train every choice with every seed, also those that are clearly worse than
             others after the first one; a grid always does
         download: fetch published data that are missing
-        jobs: runs at a time; as many as there are cores unless given, one on a GPU
+        jobs: runs at a time; one on each GPU, or else on each core, unless given
         threads: threads of PyTorch in each run
         engine: processes of this machine, dask (a local cluster), or dask://HOST:PORT to share the
             runs out over the workers of that scheduler
@@ -137,7 +137,7 @@ def tune(
         fixed,
         prune=not finish_all,
     )
-    workers = side_by_side(jobs, threads)
+    workers = side_by_side(jobs, threads, engine)
     with Live(quiet=quiet) as live:
         found = search_for(
             plan,

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process, resource_tracker
@@ -17,6 +17,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import torch
 
 from unshaken.comparison.mistakes import is_mistake, sentence
 from unshaken.comparison.protocol import Protocol
@@ -71,7 +73,8 @@ class Outcome:
 def outcomes(tasks: Sequence[Task], jobs: int, load: Loader) -> Generator[Outcome, None, None]:
     """Do the runs, ``jobs`` at a time; each outcome comes as soon as it is known.
 
-    One at a time run in this process. Closing the iterator ends all processes.
+    One at a time run in this process. Of several processes each sees one GPU, where there are
+    several, and they take turns. Closing the iterator ends all processes.
 
     Args:
         tasks: the runs, in the order in which they begin.
@@ -140,41 +143,49 @@ def _alone(task: Task, load: Loader) -> Outcome:
     return Outcome(task, record)
 
 
+@dataclass(frozen=True)
+class _Worker:
+    """A process, and which of the places it has taken: each place has a GPU of its own."""
+
+    process: SpawnProcess
+    place: int
+
+
 def _side_by_side(tasks: Sequence[Task], jobs: int) -> Generator[Outcome, None, None]:
     waiting = deque(tasks)
-    busy: dict[Connection, tuple[SpawnProcess, Task]] = {}
+    busy: dict[Connection, tuple[_Worker, Task]] = {}
     every: list[SpawnProcess] = []
 
-    def begin(process: SpawnProcess, pipe: Connection) -> None:
-        busy[pipe] = process, waiting.popleft()
+    def begin(worker: _Worker, pipe: Connection) -> None:
+        busy[pipe] = worker, waiting.popleft()
         # A process that is gone by now shows when its answer is read.
         with suppress(OSError):
             pipe.send(busy[pipe][1])
 
-    def hire(count: int) -> None:
-        with _quiet_start(tasks[0].threads):
-            for _ in range(count):
+    def hire(places: Sequence[int]) -> None:
+        for place in places:
+            with _quiet_start({**_one_gpu(place), **_few_threads(tasks[0].threads)}):
                 process, pipe = _worker()
-                every.append(process)
-                begin(process, pipe)
+            every.append(process)
+            begin(_Worker(process, place), pipe)
 
     try:
-        hire(jobs)
+        hire(range(jobs))
         while busy:
             for pipe in connection.wait(list(busy)):
                 if not isinstance(pipe, Connection):
                     continue
-                process, task = busy.pop(pipe)
+                worker, task = busy.pop(pipe)
                 try:
                     found: list[Outcome] = pipe.recv()
                 except (EOFError, OSError):
-                    reason = _death(process)
+                    reason = _death(worker.process)
                     found = [Outcome(each, lost=reason) for each in task.runs()]
                     pipe.close()
-                    hire(1 if waiting else 0)
+                    hire([worker.place] if waiting else [])
                 else:
                     if waiting:
-                        begin(process, pipe)
+                        begin(worker, pipe)
                     else:
                         pipe.close()
                 yield from found
@@ -196,16 +207,29 @@ def _worker() -> tuple[SpawnProcess, Connection]:
     return process, here
 
 
+def _one_gpu(place: int) -> dict[str, str]:
+    """The variable that shows a process one GPU alone; nothing where there is no choice."""
+    count = torch.cuda.device_count()
+    if count < 2:
+        return {}
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = named.split(",") if named else [str(k) for k in range(count)]
+    return {"CUDA_VISIBLE_DEVICES": names[place % count].strip()}
+
+
+def _few_threads(threads: int | None) -> dict[str, str]:
+    return {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+
+
 @contextmanager
-def _quiet_start(threads: int | None) -> Iterator[None]:
-    """What processes inherit that start inside: no interrupts, few threads, no script.
+def _quiet_start(variables: Mapping[str, str]) -> Iterator[None]:
+    """What processes inherit that start inside: variables, no interrupts, no script.
 
     A terminal sends Ctrl-C to every process; only the first one is to answer, whatever the others
     are doing, be it still their imports.
     """
-    before = os.environ.get("OMP_NUM_THREADS")
-    if threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     # A worker would execute the caller's script once more, to find there what it does not need.
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -220,10 +244,11 @@ def _quiet_start(threads: int | None) -> Iterator[None]:
         sys.modules["__main__"] = script
         if blocks:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if before is None:
-            os.environ.pop("OMP_NUM_THREADS", None)
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _serve(pipe: Connection) -> None:

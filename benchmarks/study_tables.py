@@ -1,6 +1,6 @@
-"""The stored studies (masks, estimators, sparse networks, movements) as Markdown tables.
+"""The stored studies (masks, estimators, sparse networks, movements, audit) as Markdown.
 
-python benchmarks/mask_tables.py
+python benchmarks/study_tables.py
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ CASES = {
     "mnist-100": "mnist, 100 labels",
     "digits-100-conv": "digits, 100 labels, conv_tiny",
     "mnist-100-conv": "mnist, 100 labels, conv_tiny",
+    "cifar10-4000-conv": "cifar10, 4000 labels alone, conv_tiny",
 }
 
 
@@ -98,7 +99,8 @@ def movements(name: str) -> str:
     if any(found["chosen on"].values()):
         chosen_on = f"Chosen on {about['validation examples']} held-out training examples with "
         chosen_on += f"{seeds['chosen with']} other seeds"
-    lines += ["", f"Network: {network}. {chosen_on}; {_made(where)}."]
+    augmented = f"augmentation: {about['augmentation']}; " if "augmentation" in about else ""
+    lines += ["", f"Network: {network}. {chosen_on}; {augmented}{_made(where)}."]
     return "\n".join(lines)
 
 
@@ -157,6 +159,20 @@ def sparsity(name: str) -> str:
     return "\n".join(lines)
 
 
+def audited(name: str) -> str:
+    """What the audit of a large network took."""
+    found = stored(name)
+    largest = found["most memory, MB"] - found["inputs, MB"]
+    return (
+        f"**ResNet-50** ({found['parameters'] / 1e6:.1f} million parameters), {found['examples']} "
+        f"images of {found['size']} × {found['size']}, `--quick`, batches of "
+        f"{found['batch size']}: {found['CPU seconds'] / 60:.0f} CPU-minutes; each image passed "
+        f"the network {found['passes']:.0f} times; at most {largest / 1024:.1f} GB beside the "
+        f"images, PyTorch and the weights included. {_made(found['environment'])}; "
+        "`benchmarks/large_audit.py`."
+    )
+
+
 def _made(where: Mapping[str, Any]) -> str:
     return (
         f"{where['processor']}, {where['threads']} thread, torch {where['torch']}, "
@@ -169,6 +185,7 @@ KINDS: Mapping[str, Callable[[str], str]] = {
     "movements": movements,
     "estimators": estimators,
     "sparsity": sparsity,
+    "audited": audited,
 }
 
 
@@ -177,6 +194,7 @@ def main() -> None:
     names = [(k, name) for k in kinds for name, case in CASES.items() if case in stored(k)]
     names += [("estimators", "blocks"), ("estimators", "pixels")]
     names += [("sparsity", "digits")] if (RESULTS / "sparsity.json").exists() else []
+    names += [("audited", "large_audit")]
     print("\n\n".join(KINDS[kind](name) for kind, name in names))
 
 
