@@ -28,6 +28,8 @@ from study import Case, Entry, conduct
 
 RESULTS = Path(__file__).parent / "results"
 BALANCE: Mapping[str, Mapping[str, float]] = {"balance": {"weight": 1.0}}
+RISING: Mapping[str, float] = {"weight": 1.0, "ramp": 1000.0}
+"""Entropy minimization whose weight rises from zero."""
 FORCES = ((2.0, 0.1), (1.0, 0.3))
 """Weights of the movement (or noise) and of entropy minimization that were compared."""
 
@@ -74,7 +76,7 @@ def few_labels(
 
 def surer(method: str, radius: float, steps: int, **training: Any) -> Entry:
     """More entropy minimization, its weight rising over 1000 steps, and a longer run."""
-    others = {"entropy": {"weight": 1.0, "ramp": 1000.0}, **BALANCE}
+    others = {"entropy": RISING, **BALANCE}
     joined = "+".join([method, *others])
     training = {"steps": steps, **training}
     return Entry(joined, "radius", (radius,), {"weight": 1.0}, "", others, training)
@@ -175,8 +177,15 @@ CASES = {
     "mnist, 100 labels, conv_tiny": Case(
         "mnist",
         {
-            "baseline": Entry("baseline", training={"steps": 2500, "channels_last": True}),
             # About as many steps as a quarter of an hour of a shared core has room for.
+            "baseline": Entry("baseline", training={"steps": 2500, "channels_last": True}),
+            "entropy and balance alone, entropy 1 after a ramp": Entry(
+                "entropy+balance",
+                fixed=RISING,
+                others=BALANCE,
+                training={"steps": 2500, "channels_last": True},
+            ),
+            "VAT, entropy 1 after a ramp": surer("vat", 1.5, 2500, channels_last=True),
             "random movement, entropy 1 after a ramp": surer(
                 "random-elastic", 2.5, 2500, channels_last=True
             ),
