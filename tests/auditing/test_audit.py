@@ -233,6 +233,20 @@ def test_a_quick_audit_is_the_long_one_with_less_to_look_at():
     assert other.layers
 
 
+def test_progress_is_told_after_every_batch_and_never_goes_back():
+    told, passed, model = [], [], network()
+    model.register_forward_hook(lambda *_: passed.append(1))
+    options = {"families": ["shift", "rotation"], "steps": 3, "directions": 2, "batch_size": 5}
+    audit(model, images(), layers=False, progress=lambda *now: told.append(now), **options)
+    assert [name for name, done, total in told if done == total] == ["start", "shift", "rotation"]
+    for name in ("shift", "rotation"):
+        course = [done for part, done, _ in told if part == name]
+        assert course == sorted(course)
+        assert course[0] <= 1
+    # Once more at the end of each family; without labels the start passes each input once.
+    assert len(told) == len(passed) + 2
+
+
 def test_sensitivities_of_wrong_examples_are_those_of_their_labels():
     model, x = network(), images()
     y = torch.tensor([0, 1, 2]).repeat(4)

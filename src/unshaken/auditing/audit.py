@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ QUICK: Mapping[str, Any] = {"families": ("shift", "rotation"), "steps": 4, "dire
 """What a quick audit looks at: at most 22 passes for each family, and none into the network."""
 
 Progress = Callable[[str, int, int], None]
-"""Told of the family, the passes over all examples that are done, and of all."""
+"""Told after every batch: the part or family, how many examples' work is done, of how many."""
 
 
 def audit(
@@ -82,7 +83,8 @@ def audit(
         seed: of the random directions.
         classes: names of the classes, for the report.
         about: what else the report should tell.
-        progress: told how far it is.
+        progress: told after every batch: the part or family, how many examples' work is done, and
+            of how many.
 
     Raises:
         TypeError, ValueError: the model is no module, the data are nothing of the kind, inputs have
@@ -180,9 +182,16 @@ class _Work:
                 ],
                 1,
             )
-            self._told(family.name, 0, len(self.x))
             found = searching.search(
-                family, self.x, clean, self, looked, degrees, self.generator, self.padding
+                family,
+                self.x,
+                clean,
+                self,
+                looked,
+                degrees,
+                self.generator,
+                self.padding,
+                partial(self._told_share, family.name),
             )
             curves[family.name] = self._curve(family, found, clean)
             shaken += self._shown(family, found, clean)
@@ -272,6 +281,10 @@ class _Work:
             )
             for k, i in enumerate(rows.tolist())
         ]
+
+    def _told_share(self, what: str, share: float) -> None:
+        """All examples are told of when the family is done."""
+        self._told(what, min(int(share * len(self.x)), len(self.x) - 1), len(self.x))
 
     def _told(self, what: str, done: int, total: int) -> None:
         if self.progress is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from unshaken.perturbations.warp import warp
 
 Predict = Callable[[Tensor], Tensor]
 """Inputs to class indices, for any number of examples."""
+
+Told = Callable[[float], None]
+"""Told the share of a search that is done."""
 
 BISECTIONS = 5
 
@@ -71,6 +75,7 @@ def search(
     degrees: Sequence[float],
     generator: torch.Generator,
     padding: str,
+    told: Told,
 ) -> Found:
     """Scan the degrees along every direction, then halve the step in which a change was found.
 
@@ -86,8 +91,10 @@ def search(
         degrees: rising.
         generator: of the random directions, on the CPU.
         padding: what lies outside of an input.
+        told: told after every batch how far it is.
     """
     count, step, before = len(x), degrees[0], clean.cpu()
+    course = _Course(predict, told, len(degrees) + BISECTIONS)
     threshold = torch.full((count,), math.inf)
     best = torch.zeros(count, dtype=torch.long)
     changed_to = before.clone()
@@ -101,7 +108,7 @@ def search(
             some = along[d].nonzero().flatten()
             if len(some):
                 own = rows[some]
-                now = _moved(family, x, own, candidate[own], degree[some], predict, padding)
+                now = _moved(family, x, own, candidate[own], degree[some], course, padding)
                 hit = now != before[own]
                 found[d, some] = hit
                 best[own[hit]], changed_to[own[hit]] = d, now[hit]
@@ -110,6 +117,7 @@ def search(
     random = []
     for degree in degrees:
         alive = (threshold == math.inf).nonzero().flatten()
+        course.begin(len(directions) * len(alive) + count)
         at = torch.full((len(alive),), degree)
         found = look(alive, at, torch.ones(len(directions), len(alive), dtype=torch.bool))
         threshold[alive[found.any(0)]] = degree
@@ -117,11 +125,12 @@ def search(
         drawn = _random_like(directions[0], generator)
         every = torch.arange(count)
         at = torch.full((count,), degree)
-        random.append(_moved(family, x, every, drawn, at, predict, padding))
+        random.append(_moved(family, x, every, drawn, at, course, padding))
     rows = (threshold < math.inf).nonzero().flatten()
     low, high = threshold[rows] - step, threshold[rows].clone()
     for _ in range(BISECTIONS if len(rows) else 0):
         middle = (low + high) / 2
+        course.begin(int(changing[:, rows].sum()))
         found = look(rows, middle, changing[:, rows])
         changed = found.any(0)
         changing[:, rows[changed]] = found[:, changed]
@@ -139,30 +148,41 @@ def tolerance(degrees: Sequence[float]) -> float:
     return degrees[0] / 2**BISECTIONS
 
 
+class _Course:
+    """Calls the classifier and tells how far the search is: stages, and inputs in each."""
+
+    def __init__(self, predict: Predict, told: Told, stages: int) -> None:
+        self.predict, self.told, self.stages = predict, told, stages
+        self.batch_size: int = getattr(predict, "batch_size", sys.maxsize)
+        self.stage, self.planned, self.passed = -1, 1, 0
+
+    def begin(self, planned: int) -> None:
+        """A stage in which so many inputs pass."""
+        self.stage, self.planned, self.passed = self.stage + 1, planned, 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found = self.predict(x)
+        self.passed += len(x)
+        self.told((self.stage + self.passed / self.planned) / self.stages)
+        return found
+
+
 def _moved(
     family: Family,
     x: Tensor,
     rows: Tensor,
     direction: Tensor,
     degree: Tensor,
-    predict: Predict,
+    course: _Course,
     padding: str,
 ) -> Tensor:
     """Predictions of some rows, moved; in batches as the classifier takes them."""
-
-    def some(part: Tensor) -> Tensor:
+    found = []
+    for part in torch.arange(len(rows)).split(course.batch_size):
         own = x[rows[part]]
         v = family.displacement(own, direction[part].to(own.device), degree[part].to(own.device))
-        return warp(own, v, padding)
-
-    return predict_moved(predict, some, len(rows))
-
-
-def predict_moved(predict: Predict, moved: Callable[[Tensor], Tensor], count: int) -> Tensor:
-    """Predictions of ``moved(rows)``, made and predicted batch by batch."""
-    size = getattr(predict, "batch_size", count)
-    parts = torch.arange(count).split(size)
-    return torch.cat([predict(moved(part)).cpu() for part in parts])
+        found.append(course(warp(own, v, padding)).cpu())
+    return torch.cat(found)
 
 
 def _random_like(direction: Tensor, generator: torch.Generator) -> Tensor:
