@@ -29,7 +29,8 @@ from unshaken.comparison.environment import environment
 from unshaken.comparison.folder import read_record, write_json
 from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Loader, prepare
-from unshaken.comparison.workers import Task, outcomes
+from unshaken.comparison.tasks import Task
+from unshaken.comparison.workers import outcomes
 from unshaken.training import TrainingConfig
 from unshaken.training.optimizers import build_optimizer
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import mistake, summary, unshaken, write_npz
-from unshaken.comparison import workers
+from unshaken.comparison import tasks
 from unshaken.comparison.folder import ComparisonFolder
 from unshaken.methods.catalog import names_for
 
@@ -67,7 +67,7 @@ def _no_report(monkeypatch):
 def counted(monkeypatch):
     """The runs that are really done, as (method, seed)."""
     done: list[tuple[str, int]] = []
-    run, run_stack = workers.run, workers.run_stack
+    run, run_stack = tasks.run, tasks.run_stack
 
     def counting(protocol, method, seed, *arguments, **options):
         done.append((method, seed))
@@ -77,8 +77,8 @@ def counted(monkeypatch):
         done.extend((method, seed) for _, seed in runs)
         return run_stack(protocol, method, runs, **options)
 
-    monkeypatch.setattr(workers, "run", counting)
-    monkeypatch.setattr(workers, "run_stack", counting_stack)
+    monkeypatch.setattr(tasks, "run", counting)
+    monkeypatch.setattr(tasks, "run_stack", counting_stack)
     return done
 
 
@@ -245,14 +245,14 @@ def test_a_training_run_is_not_written_over(tmp_path):
 
 @pytest.mark.usefixtures("_no_report")
 def test_a_defect_in_one_method_does_not_stop_the_others(tmp_path, monkeypatch):
-    run = workers.run
+    run = tasks.run
 
     def broken(protocol, method, *arguments, **options):
         if method == "vat":
             [][1]
         return run(protocol, method, *arguments, **options)
 
-    monkeypatch.setattr(workers, "run", broken)
+    monkeypatch.setattr(tasks, "run", broken)
     words = ["compare", "--data", "moons", "--methods", "vat,baseline", "--seeds", "1"]
     words += ["--steps", "2", "--jobs", "1", "--out", tmp_path]
     said = unshaken(*words)
@@ -264,14 +264,14 @@ def test_a_defect_in_one_method_does_not_stop_the_others(tmp_path, monkeypatch):
     vat, baseline = summary(tmp_path)["rows"]
     assert vat["failures"] == ["seed 0: IndexError: list index out of range"]
     assert len(baseline["errors"]) == 1
-    monkeypatch.setattr(workers, "run", run)
+    monkeypatch.setattr(tasks, "run", run)
     assert unshaken(*words).code == 0
     assert summary(tmp_path)["rows"][0]["failures"] == []
 
 
 @pytest.mark.usefixtures("_no_report")
 def test_a_measure_that_overflows_leaves_json_whole(tmp_path, monkeypatch):
-    run = workers.run
+    run = tasks.run
 
     def overflowing(*arguments, **options):
         record = run(*arguments, **options)
@@ -279,7 +279,7 @@ def test_a_measure_that_overflows_leaves_json_whole(tmp_path, monkeypatch):
         record["history"][-1]["gap"] = math.nan
         return record
 
-    monkeypatch.setattr(workers, "run", overflowing)
+    monkeypatch.setattr(tasks, "run", overflowing)
     words = ["compare", "--data", "moons", "--methods", "baseline", "--seeds", "1"]
     assert unshaken(*words, "--steps", "2", "--jobs", "1", "--out", tmp_path).code == 0
     kept = json.loads((tmp_path / "runs" / "baseline" / "seed-0.json").read_text())

@@ -17,10 +17,11 @@ from torch import nn
 
 from tests.commands import mistake, summary, unshaken
 from tests.comparison.test_workers import ENDLESS, MOONS, numbers, tasks
-from unshaken.comparison import compare, stacks, workers
+from unshaken.comparison import compare, stacks
 from unshaken.comparison.protocol import Protocol, named
 from unshaken.comparison.single import Loader, run
-from unshaken.comparison.workers import Task, outcomes
+from unshaken.comparison.tasks import Task
+from unshaken.comparison.workers import outcomes
 from unshaken.methods import catalog
 
 PRECISE = {"precision": "64", "steps": 6, "evaluate_every": 3}
@@ -189,7 +190,7 @@ def test_mistakes_and_defects(monkeypatch):
     def broken(*_, **__):
         return [][1]
 
-    monkeypatch.setattr(workers, "run_stack", broken)
+    monkeypatch.setattr("unshaken.comparison.tasks.run_stack", broken)
     found = list(outcomes([replace(task, protocol=MOONS)], 1, Loader()))
     assert [o.lost for o in found] == ["IndexError: list index out of range"] * 2
     assert all("Traceback" in o.defect for o in found)

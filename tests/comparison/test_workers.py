@@ -19,7 +19,8 @@ from tests.commands import summary, unshaken
 from unshaken.cli.runs import side_by_side
 from unshaken.comparison.protocol import named
 from unshaken.comparison.single import Loader
-from unshaken.comparison.workers import Outcome, Task, outcomes
+from unshaken.comparison.tasks import Outcome, Task
+from unshaken.comparison.workers import outcomes
 
 MOONS = named("moons").with_changes(
     training={**named("moons").training, "steps": 20, "evaluate_every": 10}

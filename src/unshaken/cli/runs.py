@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unshaken.comparison.workers import Outcome
+    from unshaken.comparison.tasks import Outcome
 
 
 def side_by_side(jobs: int | None, threads: int, engine: str = "processes") -> int:

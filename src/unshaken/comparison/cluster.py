@@ -14,7 +14,7 @@ from typing import Any
 
 from unshaken.comparison.sameness import Footing, difference, footing
 from unshaken.comparison.single import Loader
-from unshaken.comparison.workers import Outcome, Task, do
+from unshaken.comparison.tasks import Outcome, Task, do
 from unshaken.training.atomic import replace_bytes
 
 PREFIX = "dask://"

@@ -17,7 +17,8 @@ from unshaken.comparison.protocol import Protocol
 from unshaken.comparison.single import Loader, Settings
 from unshaken.comparison.stacks import WIDEST, suits
 from unshaken.comparison.statistics import rows
-from unshaken.comparison.workers import Outcome, Task, outcomes, together
+from unshaken.comparison.tasks import Outcome, Task, together
+from unshaken.comparison.workers import outcomes
 from unshaken.data import Dataset
 from unshaken.training import Interrupted
 

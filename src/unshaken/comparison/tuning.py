@@ -16,11 +16,11 @@ from unshaken.comparison import cluster
 from unshaken.comparison.checking import identity
 from unshaken.comparison.compare import Stopped
 from unshaken.comparison.single import Loader
+from unshaken.comparison.tasks import Outcome
 from unshaken.comparison.tuning_plan import Plan
 from unshaken.comparison.tuning_runs import Runs, result_of
 from unshaken.comparison.tuning_space import grid
 from unshaken.comparison.tuning_study import Study, Trial
-from unshaken.comparison.workers import Outcome
 from unshaken.data import Dataset
 from unshaken.training import Interrupted
 

@@ -14,9 +14,10 @@ from unshaken.comparison.folder import read_record, write_record
 from unshaken.comparison.single import Loader
 from unshaken.comparison.stacks import WIDEST, suits
 from unshaken.comparison.statistics import mean_and_error
+from unshaken.comparison.tasks import Outcome, Task, together
 from unshaken.comparison.tuning_plan import Plan
 from unshaken.comparison.tuning_study import Trial
-from unshaken.comparison.workers import Outcome, Task, outcomes, together
+from unshaken.comparison.workers import outcomes
 from unshaken.methods.catalog import settings_for
 
 WORST = 100.0
