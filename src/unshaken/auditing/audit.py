@@ -166,7 +166,7 @@ class _Work:
         largest: Mapping[str, float],
         layers: Sequence[str] | bool,
     ) -> dict[str, Any]:
-        clean, gradients, rates = self._start(families)
+        clean, steepest, rates = self._start(families)
         inside: Mapping[str, Any] = {}
         if layers:
             inside = self._layers(families, None if isinstance(layers, bool) else list(layers))
@@ -175,10 +175,8 @@ class _Work:
             degrees = searching.degrees_of(family, largest.get(family.name), steps)
             looked = torch.cat(
                 [
-                    searching.directions_of(family, a, g, directions, self.generator)
-                    for a, g in zip(
-                        self.x.split(self.batch_size), gradients.split(self.batch_size), strict=True
-                    )
+                    searching.directions_of(family, part, directions, self.generator)
+                    for part in steepest[family.name].split(self.batch_size)
                 ],
                 1,
             )
@@ -209,9 +207,9 @@ class _Work:
         with torch.no_grad():
             return outputs_of(self.model, x.to(self.place)).argmax(1)
 
-    def _start(self, families: list[Family]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Predictions, input gradients of the margin's loss, and sensitivities."""
-        clean, gradients, parts = [], [], []
+    def _start(self, families: list[Family]) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Predictions, by family the worst directions to first order, and sensitivities."""
+        clean, directions, parts = [], [], []
         for k, x in enumerate(self.x.split(self.batch_size)):
             x = x.to(self.place)
             # What is to be left is the prediction, be it right or wrong.
@@ -226,10 +224,9 @@ class _Work:
                     own = g.index_copy(0, wrong, other)
             parts.append({n: v.cpu() for n, v in sensitivities(x, own, families).items()})
             clean.append(predicted.cpu())
-            gradients.append(g.cpu())
+            directions.append({f.name: f.steepest(x, g).cpu() for f in families})
             self._told("start", min((k + 1) * self.batch_size, len(self.x)), len(self.x))
-        rates = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        return torch.cat(clean), torch.cat(gradients), rates
+        return torch.cat(clean), _joined(directions), _joined(parts)
 
     def _layers(self, families: list[Family], names: list[str] | None) -> Mapping[str, Any]:
         layers, some = Layers(self.model, names), self.x[:INSIDE]
@@ -289,3 +286,8 @@ class _Work:
     def _told(self, what: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(what, done, total)
+
+
+def _joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Of every batch, as one."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

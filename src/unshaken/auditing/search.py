@@ -49,14 +49,14 @@ def degrees_of(family: Family, largest: float | None, steps: int) -> list[float]
 
 
 def directions_of(
-    family: Family, x: Tensor, g: Tensor, count: int, generator: torch.Generator
+    family: Family, steepest: Tensor, count: int, generator: torch.Generator
 ) -> Tensor:
     """Directions ``(D, N, K)`` to look along: the steepest, its opposite, then ``count`` more.
 
     With one parameter there are only these two; with two the others lie evenly on the circle; with
-    more they are random. Of the steepest the sign is that which raises the gradient's loss.
+    more they are random.
     """
-    steepest = family.steepest(x, g).to("cpu", torch.float32)
+    steepest = steepest.float()
     found = [steepest, -steepest]
     if family.freedom == 2:
         angles = [2 * math.pi * k / max(count, 1) for k in range(count)]
