@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -57,9 +58,20 @@ def test_a_state_dict_with_an_import_path(run, tmp_path):
     words = ["--data", "digits", "--families", "shift", *FEW]
     said = unshaken("audit", tmp_path / "weights.pt", "--model", f"{__name__}:same", *words)
     assert said.code == 0, said
+    # As DistributedDataParallel, torch.compile and Lightning leave them.
+    weights = load_model_weights(run)
+    wrapped = {f"net.{name}": value for name, value in weights.items()}
+    for key in ("state_dict", "model_state_dict", "model"):
+        torch.save({key: {**wrapped, "own": torch.ones(2)}, "epoch": 3}, tmp_path / "wrapped.pt")
+        other = unshaken("audit", tmp_path / "wrapped.pt", "--model", f"{__name__}:same", *words)
+        assert other.out.splitlines()[1:] == said.out.splitlines()[1:], other
     said = unshaken("audit", run, "--compare", run, *words, "--out", tmp_path / "both")
     content = json.loads((tmp_path / "both/audit.json").read_text())
     assert content["comparison"]["shift"]["difference"] == 0
+    shutil.copytree(run, tmp_path / run.name)
+    unshaken("audit", run, "--compare", tmp_path / run.name, *words, "--out", tmp_path / "names")
+    page = (tmp_path / "names/report.html").read_text()
+    assert f"What shakes {run} and {tmp_path / run.name}" in page
 
 
 @pytest.mark.parametrize("how", ["standard", "unit", "none"])

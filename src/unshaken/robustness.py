@@ -6,6 +6,7 @@ of how a model was trained. Nothing here is an attack of our own.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,7 +86,8 @@ def robustness(
         steps: of Auto-PGD.
         queries: of the square attack.
         batch_size: examples at a time.
-        seed: of the attacks' random numbers, numpy's and torch's, whose states are put back.
+        seed: of the attacks' random numbers: numpy's, Python's and torch's, whose states are put
+            back.
 
     Raises:
         ImportError: the toolbox is not installed.
@@ -105,11 +107,12 @@ def robustness(
     if not low < high:
         raise ValueError(f"bounds must be a number and a larger one, got {(low, high)}")
     values, labels = x.detach().cpu().numpy().astype(np.float32), y.cpu().numpy()
-    # The toolbox draws from numpy's global generator.
+    # The toolbox draws from the global generators of numpy and of Python.
     numbers = check_random_state(None)
-    state = numbers.get_state()
+    state, own = numbers.get_state(), random.getstate()
     with evaluation_mode(model, x.device):
         numbers.seed(checks.integer(seed, "seed", low=0))
+        random.seed(seed)
         torch.manual_seed(seed)
         try:
             classes = int(model(x[:1]).shape[1])
@@ -131,6 +134,7 @@ def robustness(
                 worst.append(100 * float(kept.mean()))
         finally:
             numbers.set_state(state)
+            random.setstate(own)
     return Robustness(
         norm,
         sizes,

@@ -196,7 +196,8 @@ def test_data_in_every_form_give_the_same():
     options = {"families": ["scale"], "steps": 4, "layers": False, "batch_size": 3}
     first = audit(model, (x, y), **options).to_dict()
     loader = DataLoader(TensorDataset(x, y), batch_size=5)
-    for data in ((x.numpy(), y.numpy()), (x.double().numpy(), y.numpy()), loader):
+    pairs = TensorDataset(x, y)
+    for data in ((x.numpy(), y.numpy()), (x.double().numpy(), y.numpy()), loader, pairs):
         other = audit(model, data, **options).to_dict()
         assert {**other, "seconds": 0} == {**first, "seconds": 0}
     assert audit(model, loader, examples=4, **options).predictions.shape == (4,)
@@ -271,6 +272,85 @@ def test_layers_tell_where_a_movement_is_lost():
     assert max(errors) < 0.6
 
 
+class Pooled(nn.Module):
+    def __init__(self, last=False):
+        super().__init__()
+        self.dims = (1, 2) if last else (2, 3)
+
+    def forward(self, x):
+        return x.mean(self.dims)
+
+
+class Last(nn.Module):
+    def forward(self, x):
+        return x.movedim(1, -1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "last"),
+    [
+        (nn.Conv2d(1, 4, 7, bias=False), False),  # crops, and does not stretch
+        (nn.Conv2d(1, 4, 7, padding=3, bias=False), False),
+        (nn.Conv2d(1, 4, 5, stride=2, padding=1, bias=False), False),  # 28 to 13
+        (nn.Sequential(nn.Conv2d(1, 4, 1, bias=False), Last()), True),
+        (nn.Upsample(scale_factor=2, mode="bilinear"), False),
+    ],
+)
+def test_a_layer_that_moves_along_is_seen_to(layer, last):
+    conv = next((m for m in layer.modules() if isinstance(m, nn.Conv2d)), None)
+    if conv is not None:
+        nn.init.zeros_(conv.weight)
+        middle = conv.kernel_size[0] // 2
+        conv.weight.data[:, :, middle, middle] = torch.arange(1.0, 5).reshape(4, 1)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(16, 1, 4, 4, generator=generator)
+    x = nn.functional.interpolate(x, size=(28, 28), mode="bicubic")
+    names = ["0"] if not last else ["0.1"]
+    model = nn.Sequential(layer, Pooled(last), nn.Linear(1 if conv is None else 4, 3))
+    found = audit(model, x, families=["shift", "rotation"], steps=1, directions=0, layers=names)
+    for rows in found.layers.values():
+        assert rows[0]["equivariance error"] < 0.35, rows
+
+
+def test_a_layer_that_does_not_move_along_is_seen_not_to():
+    class Placed(nn.Module):
+        """A pattern of its own wherever the input is."""
+
+        def forward(self, x):
+            return x.mean((1, 2, 3), keepdim=True) * torch.sin(torch.arange(81.0)).reshape(9, 9)
+
+    model = nn.Sequential(Placed(), Pooled(), nn.Linear(1, 3))
+    found = audit(model, images(), families=["shift"], steps=1, directions=0, layers=["0"])
+    assert found.layers["shift"][0]["equivariance error"] > 0.8
+
+
+def test_thresholds_do_not_depend_on_what_else_is_asked():
+    model, x = network(), images(40)
+    wanted = {"steps": 4, "directions": 3}
+    alone = audit(model, x, families=["affine"], layers=False, **wanted)
+    for more in ({"batch_size": 7}, {"families": ["shift", "affine", "elastic"]}, {"layers": "1"}):
+        options = {"families": "affine", **wanted, **more}
+        found = audit(model, x, **options)
+        assert torch.equal(found.curves["affine"].threshold, alone.curves["affine"].threshold)
+
+
+def test_inside_inference_mode():
+    model, options = network(), {"families": ["shift"], "steps": 2, "directions": 0}
+    wanted = audit(model, images(), **options)
+    with torch.inference_mode():
+        x = images()
+        inside = audit(model, x, **options)
+    for found in (inside, audit(model, x, **options)):
+        assert torch.equal(found.curves["shift"].threshold, wanted.curves["shift"].threshold)
+
+
+def test_one_example_of_two_models():
+    options = {"families": ["shift"], "steps": 2, "directions": 0, "layers": False}
+    one = audit(network(), images(1), **options)
+    assert compare(one, one)["shift"]["standard_error"] is None
+    assert "nan" not in render(one, one)
+
+
 def test_two_models_on_the_same_examples(tmp_path):
     x = images(8)
     a, b = (audit(m, x, steps=4, directions=2) for m in (network(), Still()))
@@ -326,7 +406,7 @@ class Named(nn.Module):
         (Cut(), images(2), {}, ValueError, "do not depend on x through autograd"),
         (Endless(None), images(2), {}, ValueError, "got NaN or infinity for 2 of 2 examples"),
         (Endless(images(2)), images(2), {}, ValueError, "model must give finite outputs"),
-        (Named(), images(2), {}, TypeError, r"must return a tensor of class scores .*, got dict"),
+        (Named(), images(2), {}, TypeError, r"tensor of class scores .*, got dict; wrap it"),
         (network((5, 1)), images(2, (5, 1)), {"families": ["elastic"]}, ValueError, "2 pixels"),
         (len, images(2), {}, TypeError, "model must be a torch.nn.Module"),
         (network(), torch.randn(3, 4), {}, ValueError, "inputs \\(N, C, \\*size\\)"),
@@ -338,6 +418,14 @@ class Named(nn.Module):
         (network(), images(2), {"padding": "mirror"}, ValueError, "padding must be one of"),
         (network(), images(2), {"steps": 0}, ValueError, "steps must be an integer >= 1"),
         (network(), images(2), {"largest": {"shear": 1}}, ValueError, "largest must name"),
+        (network(), images(2), {"largest": {"shift": -2.0}}, ValueError, "largest: shift must be"),
+        (network(), images(2), {"largest": {"shift": "2"}}, TypeError, "largest: shift must be"),
+        (network(), images(2), {"seed": "x"}, TypeError, "seed must be an integer"),
+        (network(), images(2), {"classes": ["a", "b", "a"]}, ValueError, "got 'a' twice"),
+        (network(), images(2), {"layers": "12"}, ValueError, "got '12'"),
+        (network(), (images(2), torch.tensor([0, -1])), {}, ValueError, "labels must lie in 0..2"),
+        (network(), [{"x": images(2)}], {}, TypeError, "got list that gives dict"),
+        (network(), "digits", {}, TypeError, "got str that gives str"),
     ],
 )
 def test_mistakes(model, data, options, error, sentence):

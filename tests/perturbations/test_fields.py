@@ -4,9 +4,10 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
 from tests import references
-from unshaken import fields
+from unshaken import VMT, fields
 
 LATTICES = [(9,), (8,), (5, 7), (6, 4), (4, 5, 3)]
 FAMILIES = {
@@ -84,3 +85,21 @@ def test_fields_are_values():
     assert repr(fields.Elastic(3)) == "Elastic(modes=3)"
     assert repr(fields.Shift()) == "Shift()"
     assert pickle.loads(pickle.dumps(fields.Elastic(3))) == fields.Elastic(3)
+    assert Along(torch.ones(5)) == Along(torch.ones(5)) != Along(torch.zeros(5))
+
+
+class Along(fields.Field):
+    """One field, given as a tensor."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def basis(self, size):
+        return self.values.reshape(1, 1, -1).double()
+
+
+def test_a_basis_must_be_finite():
+    with pytest.raises(ValueError, match="must be finite, got NaN or infinity"):
+        VMT(Along(torch.full((5,), torch.nan)))(
+            nn.Flatten(), torch.randn(2, 1, 5), torch.zeros(2).long()
+        )

@@ -61,9 +61,9 @@ def audit(
 
     Args:
         model: from ``(N, C, *size)`` to outputs ``(N, classes)``; put in evaluation mode and back.
-        data: ``(x, y)`` or ``x`` alone, as tensors or arrays, a loader of such batches, or a
-            :class:`unshaken.data.Dataset` (its test set). Without labels accuracies count what
-            stays as predicted.
+        data: ``(x, y)`` or ``x`` alone, as tensors or arrays, a loader of such batches, a torch
+            ``Dataset`` of such examples, or a :class:`unshaken.data.Dataset` (its test set).
+            Without labels accuracies count what stays as predicted.
         families: ``"shift"`` (pixels), ``"rotation"`` (degrees), ``"scale"`` (per cent),
             ``"affine"``, ``"elastic"`` (pixels, root mean square); all that suit unless given.
         examples: how many are looked at, the first ones; None for all.
@@ -80,7 +80,7 @@ def audit(
             ``"circular"``.
         batch_size: examples that pass the network at once.
         device: ``"cpu"``, ``"cuda"``; that of the model unless given.
-        seed: of the random directions.
+        seed: of the random directions, which also depend on how many examples there are.
         classes: names of the classes, for the report.
         about: what else the report should tell.
         progress: told after every batch: the part or family, how many examples' work is done, and
@@ -98,15 +98,22 @@ def audit(
     for value, name in ((steps, "steps"), (batch_size, "batch_size")):
         checks.integer(value, name)
     checks.integer(directions, "directions", low=0)
+    checks.integer(seed, "seed", low=0)
     checks.choice(padding, "padding", PADDINGS)
+    families = [families] if isinstance(families, str) else families
+    layers = [layers] if isinstance(layers, str) else layers
+    for k, name in enumerate(classes):
+        if name in classes[:k]:
+            raise ValueError(f"classes must have a name of its own for each, got {name!r} twice")
     begin = time.monotonic()
     x, y = examples_of(data, examples)
     found = families_for(families, tuple(x.shape[2:]), padding)
     if quick and families is None:
         found = [family for family in found if family.name in QUICK["families"]]
-    for name in largest or {}:
+    for name, degree in (largest or {}).items():
         if name not in {family.name for family in found}:
             raise ValueError(f"largest must name families that are looked at, got {name!r}")
+        checks.number(degree, f"largest: {name}", low=0.0, open_low=True)
     like = next(model.parameters(), torch.zeros(()))
     if like.is_floating_point():
         x = x.to(like.dtype)
@@ -114,9 +121,12 @@ def audit(
     modes = [(module, module.training) for module in model.modules()]
     model.to(place).eval()
     try:
-        result = _Work(model, x, y, place, batch_size, padding, seed, progress).run(
-            found, steps, directions, largest or {}, layers
-        )
+        # Tensors of inference mode know no gradient.
+        with torch.inference_mode(False):
+            x = x.clone() if x.is_inference() else x
+            result = _Work(model, x, y, place, batch_size, padding, seed, progress).run(
+                found, steps, directions, largest or {}, layers
+            )
     finally:
         model.to(like.device)
         for module, training in modes:
@@ -155,8 +165,7 @@ class _Work:
     ) -> None:
         self.model, self.x, self.y, self.place = model, x, y, place
         self.batch_size, self.padding = batch_size, padding
-        self.generator = torch.Generator().manual_seed(seed)
-        self.progress = progress
+        self.seed, self.progress = seed, progress
 
     def run(
         self,
@@ -173,13 +182,9 @@ class _Work:
         curves, shaken = {}, []
         for family in families:
             degrees = searching.degrees_of(family, largest.get(family.name), steps)
-            looked = torch.cat(
-                [
-                    searching.directions_of(family, part, directions, self.generator)
-                    for part in steepest[family.name].split(self.batch_size)
-                ],
-                1,
-            )
+            # What one family is found to do depends neither on the others nor on the batches.
+            generator = torch.Generator().manual_seed(self.seed)
+            looked = searching.directions_of(family, steepest[family.name], directions, generator)
             found = searching.search(
                 family,
                 self.x,
@@ -187,7 +192,7 @@ class _Work:
                 self,
                 looked,
                 degrees,
-                self.generator,
+                generator,
                 self.padding,
                 partial(self._told_share, family.name),
             )
@@ -217,7 +222,7 @@ class _Work:
             predicted, own = outputs.argmax(1), g
             if self.y is not None:
                 labels = self.y[k * self.batch_size :][: len(x)].to(self.place)
-                labels = checks.labels(labels, len(x), outputs)
+                labels = checks.labels(labels, len(x), outputs, "labels")
                 wrong = (labels != predicted).nonzero().flatten()
                 if len(wrong):
                     _, other = input_gradient(self.model, x[wrong], labels[wrong])
@@ -230,8 +235,9 @@ class _Work:
 
     def _layers(self, families: list[Family], names: list[str] | None) -> Mapping[str, Any]:
         layers, some = Layers(self.model, names), self.x[:INSIDE]
+        generator = torch.Generator().manual_seed(self.seed)
         for k, x in enumerate(some.split(self.batch_size)):
-            layers.add(self.model, x.to(self.place), families, self.generator, self.padding)
+            layers.add(self.model, x.to(self.place), families, generator, self.padding)
             self._told("layers", min((k + 1) * self.batch_size, len(some)), len(some))
         return layers.result()
 

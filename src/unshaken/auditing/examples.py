@@ -7,8 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from unshaken import checks
+
+_WANTED = (
+    "data must be (x, y), x, a loader of such batches, a torch Dataset of such examples, or an "
+    "unshaken.data.Dataset, tensors or arrays all of them"
+)
 
 
 def examples_of(data: Any, count: int | None) -> tuple[Tensor, Tensor | None]:
@@ -24,7 +30,7 @@ def examples_of(data: Any, count: int | None) -> tuple[Tensor, Tensor | None]:
     elif isinstance(data, (tuple, list)) and len(data) == 2 and _is_array(data[0]):
         x, y = data[0][:count], None if data[1] is None else data[1][:count]
     else:
-        x, y = _gathered(data, count)
+        x, y = _gathered(DataLoader(data, 64) if isinstance(data, Dataset) else data, count)
     x = torch.as_tensor(np.asarray(x) if isinstance(x, np.ndarray) else x).detach().cpu()
     checks.inputs(x, "data")
     if not 3 <= x.dim() <= 5:
@@ -50,15 +56,15 @@ def _gathered(data: Any, count: int | None) -> tuple[Tensor, Tensor | None]:
     try:
         batches = iter(data)
     except TypeError:
-        raise TypeError(
-            "data must be (x, y), x, a loader of such batches, or a Dataset, got "
-            f"{type(data).__name__}"
-        ) from None
+        raise TypeError(f"{_WANTED}, got {type(data).__name__}") from None
     for batch in batches:
-        pair = isinstance(batch, (tuple, list))
-        xs.append(torch.as_tensor(batch[0] if pair else batch))
-        if pair and len(batch) > 1:
-            ys.append(torch.as_tensor(batch[1]))
+        parts = list(batch) if isinstance(batch, (tuple, list)) else [batch]
+        if not parts or not all(map(_is_array, parts[:2])):
+            kinds = ", ".join(type(part).__name__ for part in parts[:2])
+            raise TypeError(f"{_WANTED}, got {type(data).__name__} that gives {kinds or 'nothing'}")
+        xs.append(torch.as_tensor(parts[0]))
+        if len(parts) > 1:
+            ys.append(torch.as_tensor(parts[1]))
         if count is not None and sum(map(len, xs)) >= count:
             break
     if not xs:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,20 +20,39 @@ MOST = 40
 """Layers that are looked at unless named."""
 
 
+@dataclass(frozen=True)
+class _Lattice:
+    """How a layer's output may lie over the input: which axes are space, and their strides."""
+
+    channels_last: bool
+    size: tuple[int, ...]
+    strides: tuple[float, ...]
+
+    def field(self, v: Tensor) -> Tensor:
+        """The input's displacement on the output's lattice, in its pixels; centers coincide."""
+        for j, (count, stride) in enumerate(zip(self.size, self.strides, strict=True), 2):
+            last = v.shape[j] - 1
+            steps = torch.arange(count, dtype=v.dtype, device=v.device) - (count - 1) / 2
+            at = (last / 2 + stride * steps).clamp(0, last)
+            low = at.floor().long()
+            high = (low + 1).clamp(max=last)
+            part = (at - low).reshape(-1, *[1] * (v.dim() - 1 - j))
+            v = v.index_select(j, low) * (1 - part) + v.index_select(j, high) * part
+        return v / v.new_tensor(self.strides).reshape(1, -1, *[1] * (v.dim() - 2))
+
+
 @dataclass
 class _Sums:
     """Squares summed over examples, for one layer."""
 
     change: float = 0.0
     size: float = 0.0
-    wrong: float = 0.0
-    shift: float = 0.0
-    spatial: bool = True
+    fits: dict[_Lattice, list[float]] = field(default_factory=dict)
 
     def result(self) -> dict[str, float | None]:
         change = (self.change / self.size) ** 0.5 / STEP if self.size else None
-        gap = (self.wrong / self.shift) ** 0.5 if self.spatial and self.shift else None
-        return {"change": change, "equivariance error": gap}
+        gaps = [(wrong / shift) ** 0.5 for wrong, shift in self.fits.values() if shift]
+        return {"change": change, "equivariance error": min(gaps, default=None)}
 
 
 class Layers:
@@ -40,8 +60,10 @@ class Layers:
 
     ``change = ‖h(x') − h(x)‖ / ‖h(x)‖`` per pixel: small where the layers up to this one have made
     the movement invisible. ``equivariance error = ‖h(x') − h(x)'‖ / ‖h(x)' − h(x)‖``, with h(x)'
-    the clean output moved as the input was (on its own lattice): 0 where the output merely moves
-    along, about 1 where it does not know of the movement. Norms are over examples and entries.
+    the clean output moved as the input was, on its own lattice, whose center is the input's and
+    whose stride is a whole number (the one that fits best where there is a choice): 0 where the
+    output merely moves along, about 1 where it does not know of the movement. Norms are over
+    examples and entries.
 
     Args:
         model: the network.
@@ -122,15 +144,38 @@ def _take_in(sums: _Sums, clean: Tensor, moved: Tensor, v: Tensor, padding: str)
     difference = (moved - clean).float()
     sums.change += float(difference.square().sum())
     sums.size += float(clean.float().square().sum())
-    n = v.shape[1]
-    sums.spatial &= clean.dim() == n + 2 and all(d > 1 for d in clean.shape[2:])
-    if sums.spatial:
-        own = nn.functional.interpolate(
-            v, size=clean.shape[2:], mode=("linear", "bilinear", "trilinear")[n - 1]
+    for lattice in _lattices(tuple(clean.shape[1:]), tuple(v.shape[2:])):
+        h, other = clean.float(), moved.float()
+        if lattice.channels_last:
+            h, other = h.movedim(-1, 1), other.movedim(-1, 1)
+        along = warp(h, lattice.field(v), padding)
+        fit = sums.fits.setdefault(lattice, [0.0, 0.0])
+        fit[0] += float((other - along).square().sum())
+        fit[1] += float((along - h).square().sum())
+
+
+def _lattices(shape: tuple[int, ...], size: tuple[int, ...]) -> list[_Lattice]:
+    """The ways in which an output ``(N, *shape)`` may lie over inputs of that size.
+
+    Channels come first wherever that gives one whole stride along all axes. Else, as where a
+    convolution crops, both neighboring whole strides are looked at, with channels first and last.
+    """
+    if len(shape) != len(size) + 1:
+        return []
+    first = _strided(False, shape[1:], size)
+    if len(first) == 1 and len(set(first[0].strides)) == 1:
+        return first
+    return [*first, *_strided(True, shape[:-1], size)]
+
+
+def _strided(last: bool, own: tuple[int, ...], size: tuple[int, ...]) -> list[_Lattice]:
+    if min(own) < 2:
+        return []
+    found = []
+    for whole in (math.floor, math.ceil):
+        strides = tuple(
+            float(whole(a / b)) if a >= b else 1 / whole(b / a)
+            for a, b in zip(size, own, strict=True)
         )
-        ratio = torch.tensor(
-            [a / b for a, b in zip(clean.shape[2:], v.shape[2:], strict=True)], device=v.device
-        )
-        along = warp(clean.float(), own * ratio.reshape(1, n, *[1] * n), padding)
-        sums.wrong += float((moved.float() - along).square().sum())
-        sums.shift += float((along - clean.float()).square().sum())
+        found.append(_Lattice(last, own, strides))
+    return list(dict.fromkeys(found))

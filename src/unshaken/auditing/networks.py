@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from unshaken.data import Dataset, Standardization, Whitening, read_normalization
 from unshaken.methods import catalog
@@ -48,7 +48,7 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
     )
     model = catalog.build_network(options, shape, own)
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(_named_as_in(model, weights))
     except RuntimeError as error:
         raise ValueError(
             f"model: the weights of {name} do not fit the network for inputs "
@@ -56,6 +56,23 @@ def classifier(name: str, dataset: Dataset, network: str | None = None) -> nn.Mo
             f"{' '.join(str(error).split())[:300]}"
         ) from error
     return model
+
+
+def _named_as_in(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights without what a wrapper put before every name of the network's, if one did.
+
+    DistributedDataParallel puts ``module.``, ``torch.compile`` ``_orig_mod.``, a Lightning module
+    the name of its attribute, beside which it may have weights of its own.
+    """
+    wanted = model.state_dict().keys()
+    if not wanted or wanted <= weights.keys():
+        return weights
+    one = next(iter(wanted))
+    for prefix in [name.removesuffix(one) for name in weights if name.endswith(one)]:
+        inner = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        if inner.keys() == wanted:
+            return inner
+    return weights
 
 
 def normalization_of(name: str) -> str | Standardization | Whitening | None:

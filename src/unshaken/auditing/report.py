@@ -149,11 +149,15 @@ def _curves(both: list[Audit], names: list[str]) -> str:
     )
 
 
+def _spread(standard_error: float | None) -> str:
+    return "" if standard_error is None else f" ± {standard_error:.2g}"
+
+
 def _difference(a: Audit, b: Audit, names: list[str]) -> str:
     rows: list[list[object]] = [
         [
             family,
-            f"{d['difference']:+.3g} ± {d['standard_error']:.2g} {a.curves[family].unit}",
+            f"{d['difference']:+.3g}{_spread(d['standard_error'])} {a.curves[family].unit}",
             d["larger"],
             d["smaller"],
         ]

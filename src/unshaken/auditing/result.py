@@ -204,11 +204,12 @@ class Audit:
         return "\n".join(lines)
 
 
-def compare(a: Audit, b: Audit) -> dict[str, dict[str, float]]:
+def compare(a: Audit, b: Audit) -> dict[str, dict[str, float | None]]:
     """How much further movements must go for ``b`` than for ``a``, example by example.
 
-    By family the mean difference of the thresholds with its standard error (what no degree changed
-    counts as the largest degree), and how many examples have the larger threshold in each.
+    By family the mean difference of the thresholds (what no degree changed counts as the largest
+    degree) with its standard error, None of one example, and how many examples have the larger
+    threshold in each.
 
     Raises:
         ValueError: they are not of the same examples and families.
@@ -217,7 +218,7 @@ def compare(a: Audit, b: Audit) -> dict[str, dict[str, float]]:
         raise ValueError("a and b must be audits of the same examples and families")
     if a.labels is not None and b.labels is not None and not torch.equal(a.labels, b.labels):
         raise ValueError("a and b must be audits of the same examples, but their labels differ")
-    found = {}
+    found: dict[str, dict[str, float | None]] = {}
     for name, curve in a.curves.items():
         other = b.curves[name]
         if curve.degrees != other.degrees:
@@ -226,11 +227,15 @@ def compare(a: Audit, b: Audit) -> dict[str, dict[str, float]]:
         difference = (other.threshold.clamp(max=top) - curve.threshold.clamp(max=top)).double()
         found[name] = {
             "difference": float(difference.mean()),
-            "standard_error": float(difference.std() / len(difference) ** 0.5),
+            "standard_error": _standard_error(difference),
             "larger": int((difference > 0).sum()),
             "smaller": int((difference < 0).sum()),
         }
     return found
+
+
+def _standard_error(values: Tensor) -> float | None:
+    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
 
 
 def _finite(value: float) -> float | None:

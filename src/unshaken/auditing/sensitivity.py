@@ -25,7 +25,8 @@ def outputs_of(model: nn.Module, x: Tensor) -> Tensor:
     outputs = model(x)
     if not isinstance(outputs, Tensor):
         raise TypeError(
-            f"model must return a tensor of class scores (N, classes), got {type(outputs).__name__}"
+            f"model must return a tensor of class scores (N, classes), got "
+            f"{type(outputs).__name__}; wrap it in a module that returns them"
         )
     broken = ~outputs.isfinite().flatten(1).all(1) if outputs.dim() > 1 else ~outputs.isfinite()
     if broken.any():

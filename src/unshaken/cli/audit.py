@@ -87,7 +87,10 @@ def audit(
         find_own_modules(model)
     place = make_runtime(TrainingConfig(steps=1, batch_size=1), device).device
     prepared = []
-    for name in [run] if compare is None else [run, compare]:
+    names = [run] if compare is None else [run, compare]
+    short = [Path(name).name or name for name in names]
+    shown = dict(zip(names, names if len(set(short)) < len(short) else short, strict=True))
+    for name in names:
         how = normalization_of(name) if normalize is None else normalize
         dataset = sources.load(data, seed=seed, normalize=how, download=download)
         prepared.append((name, dataset, classifier(name, dataset, model)))
@@ -108,7 +111,7 @@ def audit(
                 device=place,
                 seed=seed,
                 about={
-                    "model": Path(name).name or name,
+                    "model": shown[name],
                     "data": data,
                     "normalization": dataset.info.get("preprocessing", ""),
                     "environment": environment(1, torch.get_num_threads()),

@@ -90,6 +90,8 @@ def _basis(field: Field, size: Sequence[int], spacing: Sequence[float]) -> Tenso
             f"{field!r}.basis({tuple(size)}) must have shape "
             f"(K, {len(size)}, {', '.join(map(str, size))}), got {tuple(part.shape)}"
         )
+    if not bool(part.isfinite().all()):
+        raise ValueError(f"{field!r}.basis({tuple(size)}) must be finite, got NaN or infinity")
     return part
 
 

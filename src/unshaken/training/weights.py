@@ -52,7 +52,8 @@ def load_model_weights(path: Path | str) -> dict[str, Tensor]:
     Args:
         path: a run's folder (``model.safetensors``, or else its newest whole checkpoint), a
             checkpoint (the averaged weights where the run kept an average), a safetensors file,
-            or a state dict that ``torch.save`` wrote.
+            or a state dict that ``torch.save`` wrote, by itself or under ``state_dict``,
+            ``model_state_dict`` or ``model``.
 
     Raises:
         CheckpointError: there is nothing of the kind, it is damaged, or it holds more than
@@ -105,8 +106,9 @@ def _from_pickle(path: Path) -> dict[str, Tensor]:
         content = load_plain(path, file)
     if isinstance(content, dict) and content.get("format") == "unshaken checkpoint 1":
         raise CheckpointError(f"{path} is damaged: its checksum is missing")
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
     if not isinstance(content, dict) or not content or not all(map(_is_entry, content.items())):
         raise CheckpointError(
             f"{path} holds neither a checkpoint nor a state dict of tensors by name"
