@@ -42,6 +42,7 @@ class Entry:
         others: settings of the other parts.
         training: how its training differs from the case's.
         as_in: the entry whose choice is taken; empty for a search of its own.
+        seeds: seeds that are reported; 0 for as many as the case has.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Entry:
     others: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     as_in: str = ""
+    seeds: int = 0
 
     def settings(self, value: float) -> dict[str, dict[str, float]]:
         own = {self.setting: value} if self.setting else {}
@@ -118,7 +120,7 @@ class Runs:
         """The runs of a method with one value of its setting, done now where they are missing."""
         case, settings = self.cases[name], entry.settings(value)
         first = FIRST_CHOOSING if choosing else 0
-        seeds = range(first, first + (case.choosing if choosing else case.seeds))
+        seeds = range(first, first + (case.choosing if choosing else entry.seeds or case.seeds))
         word = _word(settings, entry.training)
         missing = [s for s in seeds if (name, choosing, word, s) not in self._done]
         protocol = case.protocol(choosing, entry.training)

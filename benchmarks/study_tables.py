@@ -82,8 +82,9 @@ def movements(name: str) -> str:
     ]
     for row in found["rows"]:
         gain = next(iter(row["gains"].values()), {})
+        fewer = len(row["errors"]) < seeds["reported"]
         cells = [
-            row["method"],
+            row["method"] + (f" ({len(row['errors'])} seeds)" if fewer else ""),
             ", ".join(f"{k} {v:g}" for k, v in row["chosen"].items()),
             pm(row["error_mean"], row["error_sem"]),
             f"{max(row['errors']):.2f}",
