@@ -81,7 +81,8 @@ def audit(
         batch_size: examples that pass the network at once.
         device: ``"cpu"``, ``"cuda"``; that of the model unless given.
         seed: of the random directions, which also depend on how many examples there are.
-        classes: names of the classes, for the report.
+        classes: names of the classes, for the report; one that comes twice stands there with its
+            number.
         about: what else the report should tell.
         progress: told after every batch: the part or family, how many examples' work is done, and
             of how many.
@@ -102,9 +103,6 @@ def audit(
     checks.choice(padding, "padding", PADDINGS)
     families = [families] if isinstance(families, str) else families
     layers = [layers] if isinstance(layers, str) else layers
-    for k, name in enumerate(classes):
-        if name in classes[:k]:
-            raise ValueError(f"classes must have a name of its own for each, got {name!r} twice")
     begin = time.monotonic()
     x, y = examples_of(data, examples)
     found = families_for(families, tuple(x.shape[2:]), padding)

@@ -108,8 +108,11 @@ class Audit:
         return 100 * float((self.predictions == self.labels).double().mean())
 
     def class_name(self, k: int) -> str:
-        """The class as people call it."""
-        return self.classes[k] if k < len(self.classes) else str(k)
+        """The class as people call it, with its number where several are called so."""
+        if k >= len(self.classes):
+            return str(k)
+        name = self.classes[k]
+        return name if self.classes.count(name) == 1 else f"{name} ({k})"
 
     def by_class(self) -> dict[str, dict[str, float]]:
         """By class (the true one, else the predicted) the median threshold of each family."""
