@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.commands import write_npz
-from unshaken.comparison import tuning, tuning_owners, workers
+from unshaken.comparison import tasks, tuning, tuning_owners
 from unshaken.comparison.protocol import named
 from unshaken.comparison.tuning import tune
 from unshaken.comparison.tuning_owners import Owner
@@ -39,7 +39,7 @@ def plan(data: str = "digits", space=None, steps=8, **changes) -> Plan:
 def counted(monkeypatch):
     """The runs that are really done, as (settings, seed, fold)."""
     done = []
-    run, run_stack = workers.run, workers.run_stack
+    run, run_stack = tasks.run, tasks.run_stack
 
     def counting(protocol, method, seed, settings, **options):
         done.append((json.dumps(settings), seed, protocol.fold))
@@ -49,8 +49,8 @@ def counted(monkeypatch):
         done.extend((json.dumps(settings), seed, protocol.fold) for settings, seed in runs)
         return run_stack(protocol, method, runs, **options)
 
-    monkeypatch.setattr(workers, "run", counting)
-    monkeypatch.setattr(workers, "run_stack", counting_stack)
+    monkeypatch.setattr(tasks, "run", counting)
+    monkeypatch.setattr(tasks, "run_stack", counting_stack)
     return done
 
 
@@ -125,7 +125,7 @@ def test_clearly_bad_choices_stop_after_their_first_seed(monkeypatch, tmp_path, 
 
 
 def test_what_is_lost_is_tried_again_by_the_next_call_only(monkeypatch, tmp_path):
-    run = workers.run
+    run = tasks.run
     left = [2]
 
     def failing(*arguments, **options):
@@ -134,8 +134,8 @@ def test_what_is_lost_is_tried_again_by_the_next_call_only(monkeypatch, tmp_path
             raise RuntimeError("no room")
         return run(*arguments, **options)
 
-    monkeypatch.setattr(workers, "run", failing)
-    monkeypatch.setattr(workers, "run_stack", lambda *_, **__: None)  # each by itself
+    monkeypatch.setattr(tasks, "run", failing)
+    monkeypatch.setattr(tasks, "run_stack", lambda *_, **__: None)  # each by itself
     first = tune(plan(trials=4), tmp_path)
     assert (len(first.trials), len(first.lost)) == (2, 2)
     second = tune(plan(trials=4), tmp_path)
