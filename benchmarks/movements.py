@@ -214,6 +214,21 @@ CASES = {
         shorter={"steps": 700},
         adversary_sizes=False,
     ),
+    "mnist, all labels": Case(
+        "mnist",
+        {
+            # Radii as in the recipe of the papers' table, where they are said to come from.
+            "baseline": Entry("baseline"),
+            "VAT": Entry("vat", "radius", (3.0,)),
+            "random movement": Entry("random-elastic-labels", "radius", (2.0,)),
+            "worst movement": Entry("mat-elastic", "radius", (2.0,), control="random movement"),
+        },
+        {"network": {"name": "mlp", "widths": [1200, 600, 300, 150]}},
+        {**MNIST, "steps": 16_000, "schedule": "linear:0.3", "compile": True},
+        0,
+        0,
+        3,
+    ),
     "mnist, 1000 labels alone": mnist_1000(labels_alone((2.0, 3.0), (1.0, 2.0))),
     "mnist, 1000 labels alone, elastic": mnist_1000(elastic((2.0, 3.0))),
 }

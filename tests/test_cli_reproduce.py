@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -122,7 +123,16 @@ def test_finished_runs_have_their_table_and_figure_while_others_are_missing(tmp_
 def test_figures_and_seconds(tmp_path):
     words = ["--seeds", "1", "--jobs", "1", "--quiet", "--out", tmp_path]
     assert unshaken("reproduce", "vmt-figure-2", *words).code == 0
-    assert (tmp_path / "vmt-figure-2-quick/report.html").read_text().count("<figure") >= 2
+    folder = tmp_path / "vmt-figure-2-quick"
+    assert (folder / "report.html").read_text().count("<figure") >= 2
+    shown = summary(folder)["pictures"]
+    assert len(shown) >= 2 and all(each["caption"] for each in shown)
+    drawn = ElementTree.parse(folder / shown[0]["file"]).getroot()
+    # A file that stands alone: it has both color schemes.
+    assert "prefers-color-scheme:dark" in drawn[0].text
+    (folder / "vmt-figure-2-9.svg").write_text("of a call that drew more")
+    assert unshaken("reproduce", "vmt-figure-2", *words, "--only-finished").code == 0
+    assert sorted(path.name for path in folder.glob("*.svg")) == [each["file"] for each in shown]
     assert unshaken("reproduce", "xvat-figure-4", *words).code == 0
     assert (tmp_path / "xvat-figure-4-quick/report.html").read_text().count("<figure") == 1
 

@@ -99,6 +99,8 @@ def reproduce(
         print_json(summary)
     else:
         _print(summary)
+        for picture in summary["pictures"]:
+            print(f"picture: {folder / picture['file']}")
         print(f"report: {folder / 'report.html'}")
     for said in summary["unavailable"].values():
         said = said.replace("pass download=True", "add --download")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -38,7 +38,8 @@ def reproduce(
 ) -> dict[str, Any]:
     """Run every part as a comparison in ``out/PART``; write ``summary.json``, ``report.html``.
 
-    A part whose data are missing is told of and left out; a second call does what is not done.
+    A figure's pictures are files of their own as well, ``out/NAME-1.svg`` and so on. A part whose
+    data are missing is told of and left out; a second call does what is not done.
 
     Args:
         recipe: the table or figure.
@@ -51,7 +52,8 @@ def reproduce(
         parts: names of the parts to run; all that the scale has unless given.
 
     Returns:
-        What ``summary.json`` holds: ``rows``, ``unavailable``, ``lost``, ``departures``, ...
+        What ``summary.json`` holds: ``rows``, ``pictures`` (file and caption of each),
+        ``unavailable``, ``lost``, ``departures``, ...
 
     Raises:
         ValueError: the folder cannot be written, or the scale has no such part.
@@ -132,8 +134,9 @@ def reproduce(
         "failures": failures,
         "environment": environment(jobs, threads, made),
     }
-    write_json(out / "summary.json", summary)
     drawn = list(drawings(recipe, done, kept, out, scale, rows))
+    summary["pictures"] = list(_saved(drawn, recipe.name, out))
+    write_json(out / "summary.json", summary)
     replace_bytes(out / "report.html", render(summary, recipe, compared, drawn).encode())
     return summary
 
@@ -258,6 +261,18 @@ def _parts(compared: Sequence[str]) -> list[str]:
     lines = [f"<li>{page.text(f'{folder}/report.html')}</li>" for folder in compared]
     head = "<section><h2>Every part</h2><ul>"
     return [head, *lines, "</ul></section>"] if lines else []
+
+
+def _saved(drawn: Sequence[tuple[Figure, str]], name: str, out: Path) -> Iterator[dict[str, str]]:
+    """Write each picture to a file of its own; those of an earlier call that drew more go."""
+    for old in out.glob(f"{name}-*.svg"):
+        if old.name not in {f"{name}-{k}.svg" for k in range(1, len(drawn) + 1)}:
+            old.unlink()
+    for k, (figure, caption) in enumerate(drawn, 1):
+        file = f"{name}-{k}.svg"
+        content = pictures.svg(figure, name=f"{name}-{k}", label=caption, standalone=True)
+        replace_bytes(out / file, content.encode())
+        yield {"file": file, "caption": caption}
 
 
 def _pictures(drawn: Sequence[tuple[Figure, str]]) -> list[str]:
