@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,25 +29,43 @@ RESULTS = DOCS.parent / "benchmarks" / "results"
 
 
 def papers() -> str:
-    """Every table and figure with numbers: published beside ours."""
+    """Every table, published beside ours, and every figure whose runs were kept."""
     lines: list[str] = []
     for name in recipes.names():
         recipe = recipes.recipe(name)
-        numbers = [n for p in recipe.parts for n in p.published.values() if n is not None]
-        # A figure that repeats the runs of a table repeats its numbers too.
-        if not numbers or (recipe.draws and not _stored(name)):
-            continue
-        lines += [f"## {recipe.title}", "", f"`{name}`, {recipe.paper}: {recipe.measure}.", ""]
-        seconds = recipe.measure == "seconds per epoch"
-        # Of what a few steps measure only the time means something.
-        scales = [scale for scale in recipes.SCALES if seconds or scale != "quick"]
-        for part in recipe.parts:
-            stored = (summary for summary in map(_stored(name).get, scales) if summary)
-            ours = next((s for s in stored if part.name in s["steps"]), None)
-            lines += [f"**{part.name}**", "", *(_times if seconds else _numbers)(ours, part), ""]
-            lines += [_made(ours, part), ""] if ours else []
-        lines += ["Departures:", "", *(f"- {text}" for text in recipe.departures), ""]
+        body = _figure(recipe) if recipe.draws else _table(recipe)
+        if body:
+            lines += [f"## {recipe.title}", "", *body]
+            lines += ["Departures:", "", *(f"- {text}" for text in recipe.departures), ""]
     return "\n".join(lines)
+
+
+def _table(recipe: recipes.Recipe) -> list[str]:
+    """A table's parts."""
+    lines = [f"`{recipe.name}`, {recipe.paper}: {recipe.measure}.", ""]
+    seconds = recipe.measure == "seconds per epoch"
+    # Of what a few steps measure only the time means something.
+    scales = [scale for scale in recipes.SCALES if seconds or scale != "quick"]
+    for part in recipe.parts:
+        stored = (summary for summary in map(_stored(recipe.name).get, scales) if summary)
+        ours = next((s for s in stored if part.name in s["steps"]), None)
+        lines += [f"**{part.name}**", "", *(_times if seconds else _numbers)(ours, part), ""]
+        lines += [_made(ours, part), ""] if ours else []
+    return lines
+
+
+def _figure(recipe: recipes.Recipe) -> list[str]:
+    """A figure's pictures, of the largest scale that was kept."""
+    kept = [summary for summary in map(_stored(recipe.name).get, recipes.SCALES) if summary]
+    if not kept:
+        return []
+    lines = [f"`{recipe.name}`, {recipe.paper}.", ""]
+    for picture in kept[0]["pictures"]:
+        lines += [f"![{picture['caption']}](images/papers/{picture['file']})", ""]
+        lines += [picture["caption"], ""]
+    for part in recipe.parts:
+        lines += [_made(kept[0], part), ""] if part.name in kept[0]["steps"] else []
+    return lines
 
 
 def _stored(name: str) -> dict[str, dict[str, Any]]:
@@ -135,7 +154,11 @@ def filled(page: str) -> tuple[str, str]:
 
 
 def draw() -> None:
-    """The pictures of the page on the idea."""
+    """The pictures of the page on the idea, and the papers' figures from where they are kept."""
+    folder = DOCS / "images" / "papers"
+    folder.mkdir(exist_ok=True)
+    for path in sorted((RESULTS / "papers").glob("*/*.svg")):
+        shutil.copyfile(path, folder / path.name)
     _save("fields", pictures.fields_figure(_fields()))
     _save("worst", pictures.worst(_worst(), examples=4))
     _save("moons", pictures.boundaries([_moons("plain", 0.0), _moons("VAT", 0.22)]))
