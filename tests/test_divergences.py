@@ -211,6 +211,19 @@ def test_confident_outputs_stay_finite(divergence, scale):
     assert bool(torch.isfinite(value).all()) and bool(torch.isfinite(g).all())
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_class_impossible_in_both_counts_nothing(reverse):
+    p, q = torch.randn(2, 4, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
+    divergence = KL(reverse)
+    wanted = divergence(q[:, :3], divergence.target(p[:, :3], None))
+    p[:, 3] = q[:, 3] = -torch.inf
+    q.requires_grad_()
+    found = divergence(q, divergence.target(p, None))
+    torch.testing.assert_close(found.detach(), wanted)
+    found.sum().backward()
+    assert bool(q.grad.isfinite().all())
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_outputs_are_compared_in_single(dtype):
     clean, outputs = (t.to(dtype) for t in pair(5, 4))

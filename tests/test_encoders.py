@@ -9,7 +9,17 @@ from torch.nn import functional as F
 
 from tests import networks
 from tests.contracts import CONTRACTS, SEED, SHAPES, supervised
-from unshaken import AT, VMT, Objective, Regularizer, fields
+from unshaken import (
+    AT,
+    VMT,
+    CoTraining,
+    Mixup,
+    Objective,
+    Regularizer,
+    TangentPropagation,
+    fields,
+)
+from unshaken.methods.co_training import another
 
 SHAPE = SHAPES["image"]
 
@@ -115,3 +125,40 @@ def test_a_leaf_input_receives_its_gradient(name):
     torch.manual_seed(SEED)
     (3 * (F.cross_entropy(model(x), y) + term(model, x, y if term.labeled else None))).backward()
     networks.assert_same([found], [x.grad])
+
+
+JOINED = {
+    "mixup": lambda model: Mixup(0.7),
+    "tangent-prop": lambda model: TangentPropagation(fields.Affine()),
+    "co-training": lambda model: CoTraining(another(model), radius=1e-4),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_terms_of_other_papers_hand_their_whole_gradient_on(name):
+    """The derivative along a random direction of the encoder's weights, by differences."""
+    torch.manual_seed(3)
+    encoder = nn.Conv2d(1, 2, 3, padding=1).double()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(70, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    raw, y = networks.batch((1, 5, 7))
+    term = JOINED[name](model).double()
+    toward = [torch.randn_like(p) for p in encoder.parameters()]
+
+    def value(step=0.0):
+        moved = copy.deepcopy(encoder)
+        with torch.no_grad():
+            for p, d in zip(moved.parameters(), toward, strict=True):
+                p += step * d
+        torch.manual_seed(SEED)
+        return term(model, moved(raw), y if term.labeled else None), moved
+
+    found, moved = value()
+    found.backward()
+    along = sum(float((p.grad * d).sum()) for p, d in zip(moved.parameters(), toward, strict=True))
+    h = 1e-5
+    expected = float((value(h)[0] - value(-h)[0]).detach()) / (2 * h)
+    if name == "co-training":
+        # The prediction at the clean input is a constant in part of it.
+        assert along != 0 and moved.weight.grad.any()
+    else:
+        assert along == pytest.approx(expected, rel=1e-5)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from tests import networks
 from tests.contracts import CONTRACTS, SHAPES
-from unshaken import AT, VAT, VMT, EntropyMinimization, Objective, fields
+from unshaken import AT, VAT, VMT, EntropyMinimization, Mixup, Objective, fields
 
 SHAPE = SHAPES["image"]
 
@@ -39,6 +39,25 @@ def test_a_call_without_the_term_is_a_plain_step():
     found = networks.gradients(objective(x, y), model)
     assert len(calls) == 1
     networks.assert_same(found, networks.gradients(F.cross_entropy(model(x), y), model))
+
+
+def test_a_term_in_place_of_the_loss_keeps_its_weight():
+    """The loss is there in the calls between: two of the one would weigh too much."""
+    model = networks.convolutional(2, 2).double()
+    x, y = networks.batch(SHAPE)
+    objective = Objective(model, Mixup(every=2))
+    found = []
+    for _ in range(4):
+        objective(x, y)
+        found.append((float(objective.report["loss"]), float(objective.report["mixup"])))
+    plain = float(F.cross_entropy(model(x), y).detach())
+    torch.manual_seed(0)
+    alone = float(Mixup()(model, x, y).detach())
+    assert [mixed > 0 for _, mixed in found] == [True, False] * 2
+    assert found[1][0] == pytest.approx(plain)
+    assert found[0][0] == found[0][1] and 0.5 * alone < found[0][0] < 2 * alone
+    torch.manual_seed(0)
+    assert float(Mixup(every=2)(model, x, y).detach()) == pytest.approx(alone)
 
 
 def test_alone_it_can_always_go_backward():

@@ -8,7 +8,17 @@ from torch import distributed, multiprocessing, nn
 
 import unshaken.objective
 from tests import networks
-from unshaken import AT, VAT, VMT, XVAT, EntropyMinimization, Objective, fields, masks
+from unshaken import (
+    AT,
+    VAT,
+    VMT,
+    XVAT,
+    EntropyMinimization,
+    Objective,
+    TemporalEnsembling,
+    fields,
+    masks,
+)
 
 SHAPE = (1, 4, 6)
 
@@ -57,8 +67,25 @@ def work(rank, port_file, out, few):
             wrapped = nn.parallel.DistributedDataParallel(objective(name))
             found[name] = slopes(wrapped, rank)
         torch.save(found, f"{out}-{rank}.pt")
+        torch.save(remembered(rank), f"{out}-remembered-{rank}.pt")
     finally:
         distributed.destroy_process_group()
+
+
+def remembered(rank):
+    """What terms remember after two visits of each process's own examples, unlike in number."""
+    model = networks.convolutional(1, 2)
+    x, y = networks.batch(SHAPE, 8, dtype=torch.float32)
+    rows = torch.arange(5) if rank == 0 else torch.arange(5, 8)
+    terms = [TemporalEnsembling(8, 3), AT(0.3, remember=(8, *SHAPE))]
+    found = []
+    for term in terms:
+        wrapped = nn.parallel.DistributedDataParallel(Objective(model, term))
+        for _ in range(2):
+            wrapped(x[rows], y[rows], index=rows).backward()
+        wrapped(x[rows], y[rows], index=rows)  # buffers are those of the first process now
+        found.append(dict(term.named_buffers()))
+    return found
 
 
 @pytest.mark.parametrize("few", [0, 1 << 16], ids=["taken", "left to the caller"])
@@ -73,3 +100,12 @@ def test_two_processes_have_the_gradient_of_one(tmp_path, few):
         for rank in (0, 1):
             found = torch.load(tmp_path / f"out-{rank}.pt", weights_only=True)[name]
             networks.assert_same(found, expected, 1e-14)
+    visits, tables = [], []
+    for rank in (0, 1):
+        ensemble, adversary = torch.load(tmp_path / f"out-remembered-{rank}.pt", weights_only=True)
+        visits.append(ensemble["visits"])
+        tables += [ensemble["table"], adversary["adversary.table"]]
+    assert visits[0].tolist() == visits[1].tolist() == [3] * 8
+    for table in tables:
+        assert bool(table.flatten(1).any(1).all())  # of the second process's examples as well
+    assert all(torch.equal(a, b) for a, b in zip(tables[:2], tables[2:], strict=True))

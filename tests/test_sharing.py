@@ -9,7 +9,18 @@ from torch.nn import functional as F
 from tests import networks
 from tests.contracts import SEED, SHAPES
 from tests.test_passes import assert_untouched, net, trace
-from unshaken import AT, VAT, Objective, Regularizer, masks
+from unshaken import (
+    AT,
+    VAT,
+    EntropyMinimization,
+    Objective,
+    PiModel,
+    Regularizer,
+    TangentPropagation,
+    VAdD,
+    fields,
+    masks,
+)
 from unshaken.adversaries import Infinitesimal, SteepestStep
 from unshaken.divergences import Function
 from unshaken.perturbations import Additive, Mask
@@ -60,13 +71,29 @@ def test_the_same_term_twice_is_refused():
         Objective(networks.mlp((6,)), term, VAT(0.1), term)
 
 
+PLAIN = {
+    "pi-model": lambda policy: PiModel(noise=0.1, batch_norm=policy),
+    "vadd": lambda policy: VAdD(batch_norm=policy),
+    "entropy": lambda policy: EntropyMinimization(batch_norm=policy),
+    "tangent": lambda policy: TangentPropagation(fields.Shift(), batch_norm=policy),
+}
+
+
 @pytest.mark.parametrize("policy", ["running", "update"])
-@pytest.mark.parametrize("make", [AT, VAT], ids=["at", "vat"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda policy: AT(0.3, batch_norm=policy),
+        lambda policy: VAT(0.3, batch_norm=policy),
+        *PLAIN.values(),
+    ],
+    ids=["at", "vat", *PLAIN],
+)
 def test_a_terms_policy_is_the_same_inside_and_outside(make, policy):
     """VAT compares two passes of one policy; in an objective too."""
     model = net(0.0)
     x, y = networks.batch(SHAPE)
-    term = make(0.3, batch_norm=policy)
+    term = make(policy)
     twin = copy.deepcopy(model)
     torch.manual_seed(SEED)
     twin(x)  # the objective's own pass moves the running statistics first

@@ -49,8 +49,8 @@ def safe_norm(x: Tensor) -> Tensor:
     largest = rows.detach().abs().amax(1)
     zero = largest == 0
     unit = rows / torch.where(zero, 1, largest).unsqueeze(1)
-    square = unit.square().sum(1)
-    return largest * torch.where(zero, 1, square).sqrt() * (~zero)
+    square = unit.square().sum(1, dtype=_wide(x))
+    return (largest * torch.where(zero, 1, square).sqrt() * (~zero)).to(x.dtype)
 
 
 def normalize(x: Tensor) -> Tensor:
@@ -62,8 +62,25 @@ def normalize(x: Tensor) -> Tensor:
     largest = rows.detach().abs().amax(1, keepdim=True)
     zero = largest == 0
     unit = rows / torch.where(zero, 1, largest)
-    square = unit.square().sum(1, keepdim=True)
-    return (unit / torch.where(zero, 1, square).sqrt()).reshape(x.shape)
+    square = unit.square().sum(1, keepdim=True, dtype=_wide(x))
+    return (unit / torch.where(zero, 1, square).sqrt()).reshape(x.shape).to(x.dtype)
+
+
+def narrowed(direction: Tensor, dtype: torch.dtype) -> Tensor:
+    """A direction of each example in a data type, whatever its length.
+
+    Where the type is another one the largest entry becomes 1 first, so that a short direction does
+    not vanish in a type of less range. A zero one stays zero.
+    """
+    if direction.dtype == dtype:
+        return direction
+    largest = flat(direction).abs().amax(1)
+    return (direction / per_example(torch.where(largest > 0, largest, 1), direction)).to(dtype)
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    """What a sum over many entries is taken in: float16 ends at 65504."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 class _ReverseGradient(torch.autograd.Function):

@@ -20,7 +20,8 @@ def example_mean(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1) if values.dim() > 1 else values
 
 
-def _float(logits: Tensor) -> Tensor:
+def at_least_single(logits: Tensor) -> Tensor:
+    """Half precision as float32: logarithms of small probabilities need its range."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
@@ -131,7 +132,7 @@ class CrossEntropy(Divergence):
         return total / torch.where(count > 0, count, 1)
 
     def _cross_entropy(self, logits: Tensor, target: Tensor, reduction: str) -> Tensor:
-        logits = _float(logits)
+        logits = at_least_single(logits)
         weight = None if self.weight is None else self.weight.to(logits)
         return F.cross_entropy(
             logits,
@@ -183,16 +184,18 @@ class KL(Divergence):
                 "KL needs outputs of shape (N, C) with at least 2 classes, got "
                 f"{tuple(logits.shape)}; use SquaredError for a single output"
             )
-        return _float(logits.detach()).log_softmax(1)
+        return at_least_single(logits.detach()).log_softmax(1)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        log_q = _float(logits).log_softmax(1)
+        log_q = at_least_single(logits).log_softmax(1)
         first, second = (log_q, target) if self.reverse else (target, log_q)
-        return example_mean((first.exp() * (first - second)).sum(1))
+        # A class that is impossible in both counts nothing, where ∞ − ∞ would be NaN.
+        apart = torch.where(first.exp() > 0, first - second, 0)
+        return example_mean((first.exp() * apart).sum(1))
 
     def curvature(self, logits: Tensor, direction: Tensor) -> Tensor:
         """``(diag p − p pᵀ) v``, the Fisher matrix of a softmax; the same for both directions."""
-        p = _float(logits.detach()).softmax(1)
+        p = at_least_single(logits.detach()).softmax(1)
         # Measured from the likeliest class, so that nothing cancels where p is nearly certain.
         from_top = direction - direction.gather(1, p.argmax(1, keepdim=True))
         positions = max(1, p[0, 0].numel())

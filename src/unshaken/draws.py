@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from unshaken import tape
 
@@ -197,6 +198,35 @@ def gatherer() -> Gather:
         return torch.cat(parts)
 
     return gather
+
+
+def collector() -> Gather:
+    """:func:`gatherer`, and in a step under the caller's own DistributedDataParallel as well.
+
+    For what a term remembers of each example: there the buffers of one process are sent to all
+    others, so that all must have learned from the rows of all. The processes' rows may differ in
+    number; each must call the result.
+    """
+    if torch.compiler.is_compiling() or _shares() is not None:
+        return gatherer()
+    wrapped = DistributedDataParallel._get_active_ddp_module()
+    if wrapped is None or wrapped.process_group.size() == 1:
+        return gatherer()
+    group = wrapped.process_group
+
+    def collect(rows: Tensor) -> Tensor:
+        counts = [
+            torch.empty(1, dtype=torch.int64, device=rows.device) for _ in range(group.size())
+        ]
+        torch.distributed.all_gather(counts, counts[0].new_tensor([len(rows)]), group)
+        lengths = [int(count) for count in counts]
+        padded = rows.new_zeros(max(lengths), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in lengths]
+        torch.distributed.all_gather(parts, padded, group)
+        return torch.cat([part[:n] for part, n in zip(parts, lengths, strict=True)])
+
+    return collect
 
 
 def _normal(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

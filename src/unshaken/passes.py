@@ -26,6 +26,10 @@ Model = Callable[[Tensor], Tensor]
 TINY = 1 << 12
 """Numbers in a batch below which looking at each of the model's calls costs more than it saves."""
 
+LIFT = 1024.0
+"""Under float16 the gradient of a sure prediction would fall below its range, as a gradient scaler
+knows; this is what that starts with for one of some sixty examples."""
+
 _NO_GRAPH = (
     "model gives outputs that do not depend on x through autograd; a regularizer needs a model "
     "whose input can be differentiated"
@@ -274,26 +278,36 @@ class CleanPass:
         self.leaves.append(x.requires_grad_())
         return x
 
+    def own_leaf(self, *, full: bool = False) -> Tensor:
+        """The inputs to differentiate in: x itself where a graph leads to it, as an encoder's.
+
+        With ``full`` they are in full precision also under autocast.
+        """
+        x = self.x.float() if full and self.mixed else self.x
+        return x if x.requires_grad else self.leaf_of(x.detach())
+
     def _new_leaf(self) -> Tensor:
-        return self.x if self.x.requires_grad else self.leaf_of(self.x.detach())
+        return self.own_leaf()
 
     def _from_own_pass(self, divergence: Divergence, create_graph: bool) -> Tensor | None:
         leaf = self.x if self._leaf is None and self.x.requires_grad else self._leaf
         if leaf is None or self._attached is None or not self._attached.requires_grad:
             return None
         total = divergence(self._attached, divergence.target(self._attached, self.y)).sum()
+        lift = 1.0 if create_graph else self._lift
         with nullcontext() if self._session is None else self._session.gradient_in_input():
             (gradient,) = torch.autograd.grad(
-                total, leaf, retain_graph=True, create_graph=create_graph, allow_unused=True
+                _lifted(total, lift),
+                leaf,
+                retain_graph=True,
+                create_graph=create_graph,
+                allow_unused=True,
             )
-        return gradient
+        return _lowered(gradient, lift)
 
     def _from_new_pass(self, divergence: Divergence, create_graph: bool) -> Tensor:
-        leaf, session = self.x.detach(), Session()
-        if create_graph:
-            leaf = self.x.float() if self.mixed else self.x
-            leaf = leaf if leaf.requires_grad else leaf.detach()
-        leaf = leaf if leaf.requires_grad else self.leaf_of(leaf)
+        leaf = self.own_leaf(full=True) if create_graph else self.leaf_of(self.x.detach())
+        session = Session()
         with (
             full_precision(leaf.device) if create_graph else nullcontext(),
             differentiable_attention() if create_graph else nullcontext(),
@@ -304,11 +318,12 @@ class CleanPass:
                 self._detached = logits.detach()
             total = divergence(logits, divergence.target(logits, self.y)).sum()
             _require_graph(total)
+            lift = 1.0 if create_graph else self._lift
             with session.gradient_in_input():
                 (gradient,) = torch.autograd.grad(
-                    total, leaf, create_graph=create_graph, allow_unused=True
+                    _lifted(total, lift), leaf, create_graph=create_graph, allow_unused=True
                 )
-        return reached(gradient)
+        return reached(_lowered(gradient, lift))
 
     def _replaced(self, session: Session) -> AbstractContextManager[Any]:
         """The model's layers replaced, where the batch is not too small for it to pay."""
@@ -321,8 +336,18 @@ class CleanPass:
             leaf = x.detach().requires_grad_()
             total = divergence(self.again(leaf), target).sum()
             _require_graph(total)
-            (gradient,) = torch.autograd.grad(total, leaf, allow_unused=True)
-        return reached(gradient)
+            lift = self._lift
+            (gradient,) = torch.autograd.grad(_lifted(total, lift), leaf, allow_unused=True)
+        return reached(_lowered(gradient, lift))
+
+    @property
+    def _lift(self) -> float:
+        """What the loss is multiplied with on its way back to the input."""
+        device = self.x.device.type
+        half = self.x.dtype == torch.float16 or (
+            self.mixed and torch.get_autocast_dtype(device) == torch.float16
+        )
+        return LIFT if half else 1.0
 
 
 def reached(gradient: Tensor | None) -> Tensor:
@@ -334,6 +359,17 @@ def reached(gradient: Tensor | None) -> Tensor:
     if gradient is None:
         raise ValueError(_NO_GRAPH)
     return gradient
+
+
+def _lifted(total: Tensor, lift: float) -> Tensor:
+    return total if lift == 1 else lift * total
+
+
+def _lowered(gradient: Tensor | None, lift: float) -> Tensor | None:
+    """The gradient of the loss itself, from that of ``lift`` times it."""
+    if gradient is None or lift == 1:
+        return gradient
+    return gradient.float() / lift
 
 
 def tensor_of(outputs: Any) -> Tensor:

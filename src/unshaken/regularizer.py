@@ -36,9 +36,10 @@ class Term(nn.Module, ABC):
     (the running ones) or ``"update"`` (the model's own training behavior).
 
     With ``every=k`` it acts in every k-th training call, with k times its weight: the same force
-    on average at a k-th of the cost. The first call acts. With ``ramp=T`` its weight rises over the
-    first T training calls as ``exp(−5 (1 − t/T)²)`` (Laine & Aila 2017). The count of calls is in
-    the state dict.
+    on average at a k-th of the cost. (A term that stands in for the supervised loss keeps its
+    weight: the loss is there in the other calls.) The first call acts. With ``ramp=T`` its weight
+    rises over the first T training calls as ``exp(−5 (1 − t/T)²)`` (Laine & Aila 2017). The count
+    of calls is in the state dict.
     """
 
     labeled: bool = False
@@ -94,8 +95,8 @@ class Term(nn.Module, ABC):
             self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     def turn(self) -> float:
-        """The factor of this call's weight: ``every`` in each ``every``-th call, else 0, times the
-        ramp's; counts the call.
+        """The factor of this call's weight: ``every`` in each ``every``-th call (1 where the term
+        replaces the loss), else 0, times the ramp's; counts the call.
 
         Outside training (in evaluation mode or without gradients) it is 1 in each call.
         """
@@ -106,7 +107,8 @@ class Term(nn.Module, ABC):
         left = max(0.0, 1 - self._calls / self.ramp) if self.ramp else 0.0
         self._calls += 1
         self.get_buffer("calls").fill_(self._calls)
-        return self.every * math.exp(-5 * left**2) if due else 0
+        times = 1 if self.replaces else self.every
+        return times * math.exp(-5 * left**2) if due else 0
 
     @property
     def calls_so_far(self) -> int:

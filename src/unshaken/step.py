@@ -144,7 +144,7 @@ class Step:
                 found[a.name] = a.term.search(clean)
         means = [] if loss is None else [loss]
         for a in on_graph:
-            means.append(self._weighted(a, a.term.penalize(clean), clean))
+            means.append(self._weighted(a, a.term.penalize(_for_term(a, clean)), clean))
             report[a.name] = means[-1].detach()
         if at_once and isinstance(total, Taken) and loss is not None:
             # One backward gives the parameters' gradient and g together.
@@ -157,7 +157,7 @@ class Step:
             clean.settle()
         for a in apart:
             hit = found[a.name] if a.name in found else a.term.search(clean)
-            penalty = a.term.penalize(clean, hit)
+            penalty = a.term.penalize(_for_term(a, clean), hit)
             value = self._weighted(a, penalty, clean)
             report[a.name] = value.detach()
             if penalty.learns is None or penalty.parameters is None:
@@ -172,6 +172,15 @@ class Step:
         if self.watch is not None:
             self.watch(acting, penalty, clean)
         return acting.weight * draws.group_means(penalty.value)
+
+
+def _for_term(acting: Acting, clean: CleanPass) -> CleanPass:
+    """The clean pass as a term sees it: what passes it makes follow its own policy."""
+    own = acting.term.batch_norm
+    # A regularizer changes the policy itself, where it sets its adversary the problem.
+    if isinstance(acting.term, Regularizer) or own == clean.policy:
+        return clean
+    return clean.with_policy(own)
 
 
 def supervised_means(criterion: Divergence, logits: Tensor, y: Tensor) -> Tensor:

@@ -36,6 +36,25 @@ def gradients(estimator, count=100_000):
     return table.table.grad, exact(divergence, log_alpha.unsqueeze(0))[0]
 
 
+def test_reinforce_feels_the_price_of_roughness():
+    """Its gradient of ``E[smoothness · mean |∇z|]`` is the exact one."""
+    model, x, y, log_alpha = setting(100_000)
+    found = []
+    for smoothness in (0.0, 3.0):
+        table = masks.Table(len(x), (SIZE,), estimator="reinforce").double()
+        with torch.no_grad():
+            table.table.copy_(log_alpha.expand(len(x), SIZE))
+        torch.manual_seed(1)
+        term = XAT(table, sparsity=0.0, smoothness=smoothness, weight=1.0)
+        (term(model, x, y, index=torch.arange(len(x))) * len(x)).backward()
+        found.append(-table.table.grad)
+    gap = found[0] - found[1]
+    expected = exact(lambda z: 3.0 * z.diff(dim=1).abs().mean(1), log_alpha.unsqueeze(0))[0]
+    error = gap.std(0) / len(gap) ** 0.5
+    assert bool(((gap.mean(0) - expected).abs() < 5 * error).all())
+    assert float(5 * error.norm()) < 0.2 * float(expected.norm())
+
+
 def test_reinforce_ascends_the_exact_gradient():
     found, expected = gradients("reinforce")
     mean, error = -found.mean(0), found.std(0) / len(found) ** 0.5

@@ -12,8 +12,9 @@ from tests import networks
 from tests.contracts import SHAPES
 from unshaken import AT, MAT, VAT, XAT, Objective, Regularizer, fields, masks
 from unshaken.adversaries import Remembered
-from unshaken.divergences import KL
-from unshaken.perturbations import Additive
+from unshaken.divergences import KL, CrossEntropy
+from unshaken.perturbations import Additive, Mask
+from unshaken.ramps import Ramp
 
 SHAPE = SHAPES["image"]
 ALL = (10, *SHAPE)
@@ -34,6 +35,18 @@ def term(request):
 def setting():
     torch.manual_seed(4)
     return networks.convolutional(2, 2).double(), *networks.batch(SHAPE)
+
+
+def test_a_ramp_gives_every_visit_the_radius_of_its_own_call():
+    model, x, y = setting()
+    term = AT(Ramp(0.1, 1.0, 4), remember=ALL).double()
+    for call in range(6):
+        shown = term.worst(model, x, y, index=INDEX).parameters
+        radius = 0.1 + 0.9 * min(max(call - 1, 0), 4) / 4
+        assert shown.flatten(1).norm(dim=1).tolist() == pytest.approx([radius] * 4)
+        term(model, x, y, index=INDEX).backward()
+    with pytest.raises(ValueError, match="a remembered mask cannot follow a ramp"):
+        Regularizer(Mask(), Remembered(Ramp(0.1, 0.5, 4), 10, (1, 4, 6)), CrossEntropy())
 
 
 @pytest.mark.parametrize("joint", [True, False], ids=["objective", "alone"])

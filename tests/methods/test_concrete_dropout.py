@@ -43,6 +43,22 @@ def test_concrete_dropout_costs_what_the_paper_says_and_drops_in_training_alone(
     torch.testing.assert_close(found, found[:, :, :1, :1].expand_as(found))
 
 
+def test_a_grouped_convolution_drops_all_its_channels():
+    whole = ConcreteLayer(nn.Conv2d(8, 8, 3), rate=0.3)
+    parts = ConcreteLayer(nn.Conv2d(8, 8, 3, groups=8), rate=0.3)
+    assert float(parts.cost(0.0).detach()) == pytest.approx(float(whole.cost(0.0).detach()))
+
+
+@pytest.mark.parametrize("logit", [-110.0, 20.0, 60.0])
+def test_extreme_rates_keep_a_finite_cost(logit):
+    layer = ConcreteLayer(nn.Linear(5, 2))
+    with torch.no_grad():
+        layer.logit.fill_(logit)
+    value = layer.cost(0.1)
+    value.backward()
+    assert bool(value.isfinite()) and bool(layer.logit.grad.isfinite())
+
+
 def test_rates_are_found_by_training():
     torch.manual_seed(0)
     network = add_concrete_dropout(nn.Sequential(nn.Linear(4, 2)), rate=0.5)

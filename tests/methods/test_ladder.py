@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -67,11 +69,18 @@ def test_the_gamma_model_has_no_decoder_and_other_networks_are_refused():
         Ladder(network, costs=[1.0] * 5)
 
 
-def test_the_labels_are_learned_under_noise_and_statistics_move():
-    network, (x, y, _) = model(), data()
-    term = Ladder(network, noise=0.4).noisy_labels
+def test_the_labels_are_learned_under_noise_and_statistics_are_of_the_clean_pass():
+    network, (x, y, u) = model(), data()
+    ladder = Ladder(network, noise=0.4)
     norm = network[2]
-    term(network, x, y)
+    ladder.noisy_labels(network, x, y)
+    assert int(norm.num_batches_tracked) == 0
+    wanted = copy.deepcopy(network)
+    wanted(u)
+    ladder(network, u)
     assert int(norm.num_batches_tracked) == 1
+    torch.testing.assert_close(norm.running_var, wanted[2].running_var)
+    with pytest.raises(ValueError, match="needs more than one example"):
+        ladder(network, u[:1])
     quiet = Ladder(network, noise=0.0).noisy_labels
     torch.testing.assert_close(quiet(network, x, y), F.cross_entropy(network(x), y))

@@ -96,6 +96,16 @@ def test_its_infinitesimal_form_is_a_regularizer(x):
     assert ((finite - clean) / 1e-6 / rate).item() == pytest.approx(1, rel=1e-4)
 
 
+def test_the_rate_knows_that_x_moves_the_changes(x):
+    """Their Gram matrix depends on x, whose gradient an encoder gets."""
+    weight = torch.randn(60, 3, dtype=torch.float64)
+    y = torch.arange(4) % 3
+    term = Regularizer(Light(), Infinitesimal("raw"), CrossEntropy())
+    assert torch.autograd.gradcheck(
+        lambda x: term(lambda u: u.flatten(1) @ weight, x, y), (x.requires_grad_(),)
+    )
+
+
 def test_a_wrong_shape_is_one_sentence(x):
     class Flat(Intensity):
         def changes(self, x):

@@ -45,6 +45,10 @@ def product(problem: Problem, tangent: Tensor, *, exact: bool = False, last: boo
                     outputs = moved = clean.again(leaf)
             response = moved.detach() - clean.full_logits
         cotangent = problem.divergence.curvature(clean.full_logits, response)
+        if outputs.dtype == torch.float16:
+            # One factor for all examples, which batch norm may couple.
+            largest = cotangent.abs().amax()
+            cotangent = cotangent / torch.where(largest > 0, largest, 1)
         (found,) = torch.autograd.grad(
             outputs,
             leaf,

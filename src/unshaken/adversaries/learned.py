@@ -62,7 +62,8 @@ class MaskPlayer(Adversary):
         outputs = problem.clean.again(mask(problem.clean.x, z))
         value = problem.divergence(outputs, problem.target())
         price = mask.price(z, distribution).to(value.dtype)
-        value = value + distribution.credit(z, _less_the_others(value.detach()))
+        gain = (value - mask.roughness(z)).detach()  # what depends on the draw
+        value = value + distribution.credit(z, _less_the_others(gain))
         return Penalty(value + (price - price.detach()), z.detach(), outputs)
 
     def find(self, problem: Problem) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from unshaken import checks
 from unshaken.adversaries import curvature
 from unshaken.adversaries.base import Adversary, Problem
+from unshaken.autograd import narrowed
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.mask import Mask
@@ -52,7 +53,8 @@ class PowerIteration(Adversary):
                     problem, tangent, exact=self.direction == "exact", last=last
                 )
                 size = self.radius if last else 1.0
-                a = perturbation.steepest(x, perturbation.pull_back(x, slope.to(x.dtype)), size)
+                s = perturbation.pull_back(x, narrowed(slope, x.dtype))
+                a = perturbation.steepest(x, s, size)
         return a
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:

@@ -13,6 +13,7 @@ from unshaken.adversaries.base import Adversary, Penalty, Problem
 from unshaken.autograd import flat, per_example
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
+from unshaken.perturbations.mask import Mask
 from unshaken.ramps import Ramp
 
 
@@ -76,11 +77,16 @@ class Remembered(Adversary):
         outputs = clean.again(perturbation(clean.x, a))
         # Labels need the shape of the outputs only, so the perturbed ones will do.
         value = problem.divergence(outputs, problem.divergence.target(outputs.detach(), clean.y))
-        gather = draws.gatherer()
+        gather = draws.collector()
         learns = partial(self._learn, perturbation, problem.x, index, gather) if learning else None
         return Penalty(value, a, outputs, learns)
 
     def check(self, perturbation: Perturbation, divergence: Divergence) -> None:
+        if self.ramp is not None and isinstance(perturbation, Mask):
+            raise ValueError(
+                "a remembered mask cannot follow a ramp: its entries are erased or kept; give a "
+                "number as radius"
+            )
         if not divergence.labeled:
             raise ValueError(
                 f"a remembered adversary needs labels, but {type(divergence).__name__} compares "
@@ -105,6 +111,8 @@ class Remembered(Adversary):
             )
         fresh = problem.perturbation.random(x, self.radius)
         seen = flat(rows).any(1)
+        if self.ramp is not None:
+            rows = self.radius * rows
         return torch.where(per_example(seen, rows), rows, fresh.to(rows.dtype))
 
     def _learn(
@@ -119,7 +127,9 @@ class Remembered(Adversary):
             slopes = flat(gradient.detach())
             # Zero tells nothing, and what a gradient scaler overflowed with would stay for good.
             telling = slopes.isfinite().all(1) & slopes.any(1)
-            found = perturbation.steepest(x, gradient.detach(), self.radius)
+            # Under a ramp directions are remembered: the next visit's radius is another one.
+            radius = self.radius if self.ramp is None else 1.0
+            found = perturbation.steepest(x, gradient.detach(), radius)
             found = torch.where(per_example(telling, found), found, 0)
             index, found = gather(index), gather(found)
             found = found[_last(index)]

@@ -8,6 +8,7 @@ from torch import Tensor
 from unshaken import checks
 from unshaken.adversaries.ascent import climb
 from unshaken.adversaries.base import Adversary, Problem
+from unshaken.autograd import narrowed
 from unshaken.divergences import Divergence
 from unshaken.perturbations.base import Perturbation
 from unshaken.perturbations.mask import Mask
@@ -38,7 +39,7 @@ class SteepestStep(Adversary):
     def find(self, problem: Problem) -> Tensor:
         g = problem.input_gradient()
         with torch.no_grad():
-            s = problem.perturbation.pull_back(problem.x, g.to(problem.x.dtype))
+            s = problem.perturbation.pull_back(problem.x, narrowed(g, problem.x.dtype))
             a = problem.perturbation.steepest(problem.x, s, self.radius)
         return climb(problem, a, self.radius, self.steps - 1, keep=True)
 

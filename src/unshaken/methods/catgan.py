@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from unshaken import draws
+from unshaken.divergences import at_least_single
 from unshaken.methods.generative import Generative, Outputs
 
 
@@ -33,11 +34,11 @@ class CatGAN(Generative):
 
 def entropies(logits: Tensor) -> Tensor:
     """``H[p(x_i)]``: ``(N,)``."""
-    log_p = logits.log_softmax(1)
+    log_p = at_least_single(logits).log_softmax(1)
     return -(log_p.exp() * log_p).sum(1)
 
 
 def marginal_entropy(logits: Tensor) -> Tensor:
     """``H[mean_i p(x_i)]`` over the whole batch, of all processes: a scalar."""
-    mean = draws.mean_over_processes(logits.softmax(1).mean(0))
+    mean = draws.mean_over_processes(at_least_single(logits).softmax(1).mean(0))
     return -(mean * mean.clamp_min(1e-30).log()).sum()

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from unshaken import checks
 from unshaken.adversaries.base import Penalty
-from unshaken.divergences import CrossEntropy
+from unshaken.divergences import CrossEntropy, at_least_single
 from unshaken.methods.catgan import entropies
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Found, Term
@@ -38,6 +38,7 @@ class CoTraining(Term):
 
     Raises:
         TypeError: the second network is no module.
+        ValueError: in the call, if the outputs are no classes.
 
     Example:
         >>> both = CoTraining(another(model), ramp=2000)
@@ -73,8 +74,12 @@ class CoTraining(Term):
         return self._second_view[0]
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
-        x = clean.x.detach()
+        x = clean.x
         first, up_first = _ascent(clean, None)
+        if first.dim() < 2 or first.shape[1] < 2:
+            raise ValueError(
+                f"model must give outputs (N, C) with at least 2 classes, got {tuple(first.shape)}"
+            )
         second, up_second = _ascent(clean, self.other)
         value = self.agreement * _jensen_shannon(first, second)
         if self.difference:
@@ -128,7 +133,7 @@ def another(model: nn.Module) -> nn.Module:
 def _ascent(clean: CleanPass, network: nn.Module | None) -> tuple[Tensor, Tensor]:
     """A network's outputs, with their graph, and the signs of the way to fool it."""
     with torch.enable_grad():
-        leaf = clean.leaf_of(clean.x.detach())
+        leaf = clean.own_leaf()
         outputs = clean.again(leaf) if network is None else clean.anew(leaf, network)
         total = F.cross_entropy(outputs, outputs.detach().argmax(1), reduction="sum")
         (slope,) = torch.autograd.grad(total, leaf, retain_graph=True)
@@ -136,10 +141,12 @@ def _ascent(clean: CleanPass, network: nn.Module | None) -> tuple[Tensor, Tensor
 
 
 def _jensen_shannon(a: Tensor, b: Tensor) -> Tensor:
+    a, b = at_least_single(a), at_least_single(b)
     mean = (a.softmax(1) + b.softmax(1)) / 2
     middle = -(mean * mean.clamp_min(1e-30).log()).sum(1)
     return middle - (entropies(a) + entropies(b)) / 2
 
 
 def _cross_entropies(outputs: Tensor, target: Tensor) -> Tensor:
-    return -(target.detach().softmax(1) * outputs.log_softmax(1)).sum(1)
+    outputs, target = at_least_single(outputs), at_least_single(target.detach())
+    return -(target.softmax(1) * outputs.log_softmax(1)).sum(1)

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.dropout import _DropoutNd
 
 from unshaken import checks
@@ -59,9 +60,14 @@ class ConcreteLayer(_DropoutNd):
         weight = self.layer.weight
         if not isinstance(weight, Tensor):
             raise TypeError(f"layer must have a weight, got {type(self.layer).__name__}")
-        p = self.rate
-        entropy = -(p * p.log() + (1 - p) * (1 - p).log())
-        return length_scale**2 * weight.square().sum() / (2 * (1 - p)) - weight.shape[1] * entropy
+        p, logit = self.rate, self.logit
+        # From the logit, so that neither logarithm is that of zero where the rate is rounded.
+        entropy = p * F.softplus(-logit) + (1 - p) * F.softplus(logit)
+        kept = 1 + logit.exp()  # 1 / (1 - p)
+        # All of them, also where each output of a grouped convolution sees a few.
+        kind = "in_features" if isinstance(self.layer, nn.Linear) else "in_channels"
+        inputs = getattr(self.layer, kind, weight.shape[1])
+        return length_scale**2 * weight.square().sum() * kept / 2 - inputs * entropy
 
     def extra_repr(self) -> str:
         return f"rate={float(self.rate.detach()):.3g}, temperature={self.temperature:g}"

@@ -32,8 +32,8 @@ class Ladder(Term):
     ``ẑ^l = g(z̃^l, u^l)`` with, for each unit, ``g = (z̃ − μ(u)) v(u) + μ(u)``, where
     ``μ(u) = a₁ σ(a₂ u + a₃) + a₄ u + a₅`` and ``v(u) = a₆ σ(a₇ u + a₈) + a₉ u + a₁₀``. The term is
     ``Σ_l cost_l mean_i mean_j (z^l_ij − norm(ẑ^l)_ij)²``, with norm by the clean pass's mean and
-    deviation. Label-free. The labels are learned from the noisy outputs (:attr:`noisy_labels`,
-    which stands in for the supervised loss).
+    deviation. Label-free. Running statistics move in the clean pass. The labels are learned from
+    the noisy outputs (:attr:`noisy_labels`, which stands in for the supervised loss).
 
     The network must be an ``nn.Sequential`` of linear layers, batch norm, activations, dropout and
     flattening, as :func:`unshaken.models.mlp` makes it. Noise enters behind batch norm's
@@ -50,7 +50,7 @@ class Ladder(Term):
         batch_norm, name, every, ramp: see :class:`unshaken.regularizer.Term`.
 
     Raises:
-        ValueError: the network is of another kind.
+        ValueError: the network is of another kind; in the call, a batch of one example.
 
     Example:
         >>> ladder = Ladder(model)
@@ -97,8 +97,13 @@ class Ladder(Term):
         return self._noisy_labels[0]
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
+        if len(clean.x) == 1:
+            raise ValueError("a ladder normalizes over the batch and needs more than one example")
+        moves = clean.policy == "batch" and self.training and torch.is_grad_enabled()
+        # Evaluation is clean, so it is this pass that moves the running statistics.
+        plainly = clean.with_policy("update") if moves else clean
         with layers_seen(clean.eager, 0.0) as plain:
-            outputs = clean.again(clean.x, eager=True)
+            outputs = plainly.again(clean.x, eager=True)
         with layers_seen(clean.eager, self.noise) as noisy:
             given = own_pass(clean).again(clean.x, eager=True)
         signal = outputs.view_as(outputs)
@@ -124,7 +129,7 @@ class Ladder(Term):
 class NoisyLabels(Term):
     """The cross-entropy of the outputs under the noise of a :class:`Ladder`.
 
-    It stands in for the supervised loss; running statistics move in its pass.
+    It stands in for the supervised loss. Running statistics are those of the ladder's clean pass.
     """
 
     labeled = True
@@ -132,15 +137,12 @@ class NoisyLabels(Term):
     stackable = False
 
     def __init__(self, noise: float = 0.3, weight: float = 1.0, *, name: str = "") -> None:
-        super().__init__(weight, "update", name or "noisy-labels")
+        super().__init__(weight, name=name or "noisy-labels")
         self.noise = checks.number(noise, "noise", low=0.0)
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
         if clean.y is None:
             raise ValueError("NoisyLabels needs labels, got y=None")
-        moves = self.training and torch.is_grad_enabled()
-        if moves:
-            clean = clean.with_policy("update")  # no other pass moves the running statistics
         with layers_seen(clean.eager, self.noise):
             outputs = own_pass(clean).again(clean.x, eager=True)
         divergence = CrossEntropy()

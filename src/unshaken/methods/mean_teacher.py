@@ -19,11 +19,11 @@ class MeanTeacher(Consistency):
 
     ``mean_i mean_c (p_c(x_i + η_i; θ) − p_c(x_i + η'_i; θ'))²`` with Gaussian noise η, η' and
     dropout masks of their own, and the teacher's weights ``θ' ← α θ' + (1 − α) θ``,
-    ``α = min(decay, 1 − 1/(t + 1))`` in the t-th training call, before they are used; statistics of
-    batch norm are the student's. The teacher is a constant: no gradient reaches it. Label-free; the
-    student's pass takes the place of the clean one over the unlabeled batch. It is the teacher that
-    the paper evaluates: :attr:`teacher`, or an average of the weights with the same decay (``ema``
-    of the training settings).
+    ``α = min(decay, 1 − 1/(t + 1))`` in the t-th training call, before they are used, in single
+    precision at least; statistics of batch norm are the student's. The teacher is a constant: no
+    gradient reaches it. Label-free; the student's pass takes the place of the clean one over the
+    unlabeled batch. It is the teacher that the paper evaluates: :attr:`teacher`, or an average of
+    the weights with the same decay (``ema`` of the training settings).
 
     Args:
         model: the network to be trained; it is copied, not kept.
@@ -68,6 +68,7 @@ class MeanTeacher(Consistency):
         self.teacher = copy.deepcopy(plain).requires_grad_(False)
         """The network with the averaged weights."""
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._exact()
 
     @property
     def answers(self) -> nn.Module:
@@ -92,10 +93,29 @@ class MeanTeacher(Consistency):
         with torch.no_grad():
             self.updates += 1
             share = (1 / (self.updates + 1.0)).clamp_min(1 - self.decay)
+            means = {**own, **self._exact()}
             for name, average in own.items():
-                average.lerp_(theirs[name].detach(), share.to(average))
+                mean = means[name]
+                mean.lerp_(theirs[name].detach().to(mean), share.to(mean))
+                if mean is not average:
+                    average.copy_(mean)
             for kept, now in zip(self.teacher.buffers(), model.buffers(), strict=True):
                 kept.copy_(now)
+
+    def _exact(self) -> dict[str, Tensor]:
+        """The averages in single precision of the teacher's weights that have only half of it.
+
+        Half precision would round most of what a call moves away. They are buffers.
+        """
+        found = {}
+        for k, (name, p) in enumerate(self.teacher.named_parameters()):
+            if p.dtype not in (torch.float16, torch.bfloat16):
+                continue
+            kept = self._buffers.get(f"exact_{k}")
+            if kept is None or kept.dtype != torch.float32:
+                self.register_buffer(f"exact_{k}", p.detach().float())
+            found[name] = self.get_buffer(f"exact_{k}")
+        return found
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, decay={self.decay:g}"

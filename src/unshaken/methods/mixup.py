@@ -78,4 +78,6 @@ def _partners(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     order = drawn.reshape(draws.groups(), -1).argsort(1)
     first = torch.arange(draws.groups(), device=x.device).unsqueeze(1) * order.shape[1]
     own = (order + first).flatten()[draws.rank() * len(x) :][: len(x)]
+    if draws.processes() == 1:
+        return x[own], y[own]  # an encoder in front of x learns from both of a pair
     return gather(x.detach())[own], gather(y)[own]

@@ -44,13 +44,14 @@ class TangentPropagation(Term):
         self.movement.check(x)
 
     def penalize(self, clean: CleanPass, found: Found | None = None) -> Penalty:
-        x = clean.full_input
+        leaf = clean.own_leaf(full=True)
+        x = leaf.detach()
         rank = self.movement.geometry(x).whitener.shape[1]
         with torch.no_grad():
             a = self.movement.random(x, rank**0.5)
-            t = self.movement.tangent(x, a)
         with torch.enable_grad(), full_precision(x.device), differentiable_attention():
-            leaf = clean.leaf_of(x)
+            # An encoder in front of x moves the tangents, too.
+            t = self.movement.tangent(leaf if clean.x.requires_grad else x, a)
             outputs = clean.again(leaf, eager=True)
             u = torch.zeros_like(outputs, requires_grad=True)
             (pulled,) = torch.autograd.grad(outputs, leaf, u, create_graph=True, allow_unused=True)

@@ -77,7 +77,7 @@ class TemporalEnsembling(Consistency):
         target = self.table[index].to(p.dtype) / share.unsqueeze(1)
         value = torch.where(seen, squared_distance(p, target), 0)
         if self.training and torch.is_grad_enabled():
-            self._remember(index, p.detach(), draws.gatherer())
+            self._remember(index, p.detach(), draws.collector())
         return Penalty(value, None, signal)
 
     def _remember(self, index: Tensor, p: Tensor, gather: draws.Gather) -> None:

@@ -49,7 +49,15 @@ class Intensity(Perturbation):
         return radius * _times(whitener, normalize(draw * present))
 
     def rate(self, x: Tensor, s: Tensor) -> Tensor:
-        return safe_norm(_times(self._whitener(x).mT, s))
+        whitener = self._whitener(x)
+        rate = safe_norm(_times(whitener.mT, s))
+        if not x.requires_grad:
+            return rate
+        # x moves the metric as well: ∂R/∂G = −½ R a aᵀ at the worst a of size 1.
+        with torch.no_grad():
+            a = _times(whitener, normalize(_times(whitener.mT, s)))
+        square = flat(self.tangent(x, a)).square().mean(1)
+        return rate - 0.5 * rate.detach() * (square - square.detach())
 
     def shape(self, x: Tensor) -> tuple[int, ...]:
         return tuple(self._changes(x).shape[:2])

@@ -95,11 +95,16 @@ class Mask(Perturbation):
     def price(self, z: Tensor, distribution: MaskDistribution) -> Tensor:
         """``λ E‖z‖₀ − smoothness · mean |∇z|``, what a mask gains beside D: ``(N,)``."""
         gain = self.sparsity * flat(distribution.nonzero_probability).mean(1)
+        return gain - self.roughness(z) if self.smoothness else gain
+
+    def roughness(self, z: Tensor) -> Tensor:
+        """``smoothness · mean |∇z|``: ``(N,)``."""
+        found = z.new_zeros(len(z))
         if self.smoothness:
             for axis in range(2 if z.dim() > 2 else 1, z.dim()):
                 if z.shape[axis] > 1:
-                    gain = gain - self.smoothness * flat(z.diff(dim=axis).abs()).mean(1)
-        return gain
+                    found = found + self.smoothness * flat(z.diff(dim=axis).abs()).mean(1)
+        return found
 
     def shape(self, x: Tensor) -> tuple[int, ...]:
         return (x.shape[0], 1, *x.shape[2:]) if x.dim() > 2 else tuple(x.shape)
