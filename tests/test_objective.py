@@ -276,7 +276,7 @@ MISTAKES = {
         TypeError,
         r"model must be a torch\.nn\.Module, got builtin",
     ),
-    "name": (lambda: Objective(build(), "vat"), TypeError, r"regularizers must be .*got 'vat'"),
+    "name": (lambda: Objective(build(), "vat"), TypeError, "regularizers must be .*got str"),
     "layer": (lambda: Objective(build(), nn.ReLU()), TypeError, r"regularizers must .*got ReLU"),
     "policy": (
         lambda: Objective(build(), batch_norm="eval"),

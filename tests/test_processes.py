@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 import torch
 from torch import distributed, multiprocessing, nn
+from torch.distributed.fsdp import fully_shard
 
 import unshaken.objective
 from tests import networks
@@ -15,10 +16,14 @@ from unshaken import (
     XVAT,
     EntropyMinimization,
     Objective,
+    Regularizer,
     TemporalEnsembling,
     fields,
     masks,
 )
+from unshaken.adversaries import Infinitesimal
+from unshaken.divergences import CrossEntropy
+from unshaken.perturbations import Additive
 
 SHAPE = (1, 4, 6)
 
@@ -67,7 +72,9 @@ def work(rank, port_file, out, few):
             wrapped = nn.parallel.DistributedDataParallel(objective(name))
             found[name] = slopes(wrapped, rank)
         torch.save(found, f"{out}-{rank}.pt")
-        torch.save(remembered(rank), f"{out}-remembered-{rank}.pt")
+        if few == 0:
+            torch.save(remembered(rank), f"{out}-remembered-{rank}.pt")
+            torch.save([sharded(rank, take) for take in (True, False)], f"{out}-sharded-{rank}.pt")
     finally:
         distributed.destroy_process_group()
 
@@ -88,6 +95,26 @@ def remembered(rank):
     return found
 
 
+def sharded(rank, take):
+    """Gradients of two steps of a model whose parameters are spread over the processes (FSDP)."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(24, 300), nn.Tanh(), nn.Linear(300, 300), nn.Linear(300, 3))
+    mesh = distributed.device_mesh.init_device_mesh("cpu", (2,))
+    fully_shard(model[2], mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    made = Objective(model, AT(1.0), take_gradients=take)
+    rate = Regularizer(Additive(2), Infinitesimal(), CrossEntropy())
+    found = []
+    for _ in range(2):
+        model.zero_grad()
+        x, y = torch.randn(4, 24), torch.arange(4) % 3
+        made(x, y).backward()
+        found.append(model[2].weight.grad.full_tensor())
+    with pytest.raises(RuntimeError, match="parameters are sharded"):
+        Objective(model, rate, take_gradients=take)(torch.randn(4, 24), y)
+    return found
+
+
 @pytest.mark.parametrize("few", [0, 1 << 16], ids=["taken", "left to the caller"])
 def test_two_processes_have_the_gradient_of_one(tmp_path, few):
     multiprocessing.spawn(work, (str(tmp_path / "store"), str(tmp_path / "out"), few), nprocs=2)
@@ -100,12 +127,16 @@ def test_two_processes_have_the_gradient_of_one(tmp_path, few):
         for rank in (0, 1):
             found = torch.load(tmp_path / f"out-{rank}.pt", weights_only=True)[name]
             networks.assert_same(found, expected, 1e-14)
-    visits, tables = [], []
+    if few:
+        return
+    each = []
     for rank in (0, 1):
-        ensemble, adversary = torch.load(tmp_path / f"out-remembered-{rank}.pt", weights_only=True)
-        visits.append(ensemble["visits"])
-        tables += [ensemble["table"], adversary["adversary.table"]]
-    assert visits[0].tolist() == visits[1].tolist() == [3] * 8
-    for table in tables:
+        taken, left = torch.load(tmp_path / f"out-sharded-{rank}.pt", weights_only=True)
+        networks.assert_same(taken, left)
+        each.append(torch.load(tmp_path / f"out-remembered-{rank}.pt", weights_only=True))
+    for one, other in zip(*each, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    ensemble, adversary = each[0]
+    assert ensemble["visits"].tolist() == [3] * 8
+    for table in (ensemble["table"], adversary["adversary.table"]):
         assert bool(table.flatten(1).any(1).all())  # of the second process's examples as well
-    assert all(torch.equal(a, b) for a, b in zip(tables[:2], tables[2:], strict=True))

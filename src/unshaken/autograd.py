@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -27,6 +29,9 @@ BATCH_NORM_POLICIES = ("batch", "running", "update")
 
 _DEEPEST = 4
 """How far a module may lie inside of what a function holds."""
+
+_WIDEST = 256
+"""Entries of a list or dictionary that are looked at: data sets are no place for a model."""
 
 
 def flat(x: Tensor) -> Tensor:
@@ -124,7 +129,7 @@ def modules_of(model: Callable[..., Any]) -> list[nn.Module]:
     """Every module in ``model``, also where it is a function around one.
 
     A function's closure, the globals that it names and its defaults, what a ``partial`` holds, the
-    object of a method, and the attributes of any other callable are looked at.
+    object of a method, and the attributes of these and of any other object are looked at.
     """
     if isinstance(model, nn.Module):
         return list(model.modules())
@@ -138,10 +143,10 @@ def modules_of(model: Callable[..., Any]) -> list[nn.Module]:
         if isinstance(value, nn.Module):
             found.update((id(m), m) for m in value.modules())
         elif isinstance(value, (list, tuple)):
-            for each in value:
+            for each in value[:_WIDEST]:
                 look(each, depth + 1)
         elif isinstance(value, dict):
-            look(list(value.values()), depth)
+            look(list(islice(value.values(), _WIDEST)), depth)
         elif isinstance(value, partial):
             look([value.func, value.args, value.keywords], depth)
         elif inspect.ismethod(value):
@@ -150,7 +155,7 @@ def modules_of(model: Callable[..., Any]) -> list[nn.Module]:
             with suppress(ValueError):  # a cell that is empty yet
                 names = inspect.getclosurevars(value)
                 look([dict(names.nonlocals), dict(names.globals), value.__defaults__], depth)
-        elif callable(value) and not isinstance(value, type):
+        elif not isinstance(value, (type, ModuleType, Tensor)):
             look(getattr(value, "__dict__", {}), depth + 1)
 
     look(model, 0)
@@ -250,10 +255,3 @@ def full_precision(device: torch.device) -> AbstractContextManager[Any]:
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
-
-
-def differentiable_attention() -> AbstractContextManager[Any]:
-    """Attention through the one kernel that can be differentiated twice."""
-    if torch.compiler.is_compiling():
-        return nullcontext()
-    return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)

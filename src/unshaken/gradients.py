@@ -89,7 +89,15 @@ class Taken(Sum):
         wanted = [*inputs, *self._leaves.known]
         found: tuple[Tensor | None, ...] = ()
         if wanted:
-            found = torch.autograd.grad(value, wanted, retain_graph=retain, allow_unused=True)
+            try:
+                found = torch.autograd.grad(value, wanted, retain_graph=retain, allow_unused=True)
+            except RuntimeError as error:
+                if "graph a second time" not in str(error):
+                    raise
+                raise RuntimeError(
+                    "two passes over the model share a part of their graph, as weights that are "
+                    "computed once for both; make the objective with take_gradients=False"
+                ) from error
         for k, gradient in enumerate(found[len(inputs) :]):
             if gradient is not None:
                 self._accumulate(k, gradient)

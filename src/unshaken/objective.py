@@ -16,7 +16,8 @@ from unshaken.alarm import Alarm
 from unshaken.autograd import BATCH_NORM_POLICIES
 from unshaken.divergences import Loss, as_criterion
 from unshaken.gradients import Deferred, Sum, Taken
-from unshaken.passes import CleanPass
+from unshaken.kernels import as_it_is
+from unshaken.passes import CleanPass, tensor_of
 from unshaken.regularizer import Regularizer, Term
 from unshaken.step import Acting, Batch, Step, Watch, supervised_means, total_of
 
@@ -49,7 +50,8 @@ class Objective(nn.Module):
         take_gradients: take each term's gradient in the parameters as soon as the term is known
             and free its graph; ``backward()`` hands the gradients out, once. Switch it off to
             differentiate the loss in something else than the parameters, or twice. Under float16
-            autocast, for small networks, and where x comes from an encoder, it is off by itself.
+            autocast, for small networks, for sharded parameters and those with hooks, and where x
+            comes from an encoder, it is off by itself.
 
     Raises:
         TypeError: if ``model`` is not a module or a regularizer is not a term.
@@ -74,9 +76,16 @@ class Objective(nn.Module):
         super().__init__()
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        if isinstance(model, Term):
+            raise TypeError(
+                f"model must come first and the regularizers after it, got {type(model).__name__}"
+            )
         for k, term in enumerate(regularizers):
             if not isinstance(term, Term):
-                raise TypeError(f"regularizers must be unshaken regularizers, got {term!r}")
+                raise TypeError(
+                    "regularizers must be unshaken regularizers, one after the other (a list is "
+                    f"unpacked with *), got {type(term).__name__}"
+                )
             if any(term is other for other in regularizers[:k]):
                 raise ValueError(
                     f"regularizers must differ, got the same {term.name!r} twice; give it "
@@ -120,12 +129,16 @@ class Objective(nn.Module):
             RuntimeError: where activation checkpointing recomputes a layer in another state. In
                 small networks torch's own error comes instead, in ``backward()``.
         """
+        batch = Batch(x, y, unlabeled, index, labeled_index)
+        return as_it_is(self._loss, batch) if torch.compiler.is_compiling() else self._loss(batch)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        x, y, unlabeled = batch.x, batch.y, batch.unlabeled
         checks.inputs(x)
         if not self.regularizers and self._whole_step is None:
             return self._plain(x, y)
         if unlabeled is not None:
             checks.inputs(unlabeled, "unlabeled")
-        batch = Batch(x, y, unlabeled, index, labeled_index)
         acting = self._acting()
         for part in acting:
             part.term.check(x if part.term.labeled or unlabeled is None else unlabeled)
@@ -176,7 +189,7 @@ class Objective(nn.Module):
         """The supervised loss alone, at the cost of a hand-written step."""
         if y is None:
             raise ValueError("y must hold labels where there are no regularizers, got y=None")
-        means = supervised_means(self.criterion, self.model(x), y)
+        means = supervised_means(self.criterion, tensor_of(self.model(x), len(x)), y)
         self.report = {"loss": means.detach()}
         return total_of(means)
 
@@ -249,6 +262,10 @@ class Objective(nn.Module):
         if half or encoded or not self.take_gradients or not torch.is_grad_enabled():
             return Deferred(x)
         leaves = [p for p in self.parameters() if p.requires_grad]
+        # Sharded parameters (FSDP) get their gradients in a backward pass of their own, lazy ones
+        # have no size yet, and a hook would be called for each term and once more in the end.
+        if any(type(p) not in (nn.Parameter, Tensor) or p._backward_hooks for p in leaves):
+            return Deferred(x)
         if sum(p.numel() for p in leaves) < FEW and x.numel() < FEW:
             return Deferred(x)
         return Taken(x, leaves)

@@ -8,18 +8,14 @@ from copy import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from unshaken import checks
-from unshaken.autograd import (
-    Moving,
-    RandomState,
-    differentiable_attention,
-    full_precision,
-)
+from unshaken.autograd import Moving, RandomState, full_precision
 from unshaken.divergences import Divergence
 from unshaken.double_backward import Session, TwiceDifferentiable
+from unshaken.kernels import comparable_attention, differentiable_attention, uncompiled
 
 Model = Callable[[Tensor], Tensor]
 
@@ -137,10 +133,10 @@ class CleanPass:
         leaf = self.x if self._leaf is None else self._leaf
         if twice:
             self._session = Session()
-            with differentiable_attention(), self._replaced(self._session):
-                self._attached = tensor_of(self.eager(leaf))
+            with uncompiled(), differentiable_attention(), self._replaced(self._session):
+                self._attached = tensor_of(self.eager(leaf), len(leaf))
         else:
-            self._attached = tensor_of(self.model(leaf))
+            self._attached = tensor_of(self.model(leaf), len(leaf))
         return self._attached
 
     @property
@@ -196,7 +192,8 @@ class CleanPass:
         if tangent is None and tracked is not None and not self.mixed:
             return tracked
         if tangent is not None or self._linear is None:
-            with torch.enable_grad(), full_precision(self.x.device):
+            forward = nullcontext() if tangent is None else differentiable_attention()
+            with torch.enable_grad(), full_precision(self.x.device), forward:
                 leaf = inputs = self.leaf_of(self.full_input.clone())
                 if tangent is not None:
                     inputs = forward_ad.make_dual(leaf, tangent.to(leaf.dtype))
@@ -229,8 +226,9 @@ class CleanPass:
         replayed = nullcontext() if self.state is None else self.state.replayed()
         if self.state is None:
             self.state = RandomState(x.device)
-        with self.moving.held(self.policy), replayed:
-            return tensor_of((self.eager if eager else self.model)(x))
+        as_written = uncompiled() if eager else nullcontext()
+        with self.moving.held(self.policy), replayed, comparable_attention(), as_written:
+            return tensor_of((self.eager if eager else self.model)(x), len(x))
 
     def anew(self, x: Tensor, model: Model | None = None) -> Tensor:
         """Outputs for inputs of the same shape with draws of their own: other dropout masks.
@@ -240,8 +238,8 @@ class CleanPass:
             model: another network than the one at hand, as a teacher's.
         """
         moving = self.moving if model is None else Moving.of(model)
-        with moving.held(self.policy):
-            return tensor_of((self.model if model is None else model)(x))
+        with moving.held(self.policy), comparable_attention():
+            return tensor_of((self.model if model is None else model)(x), len(x))
 
     def input_gradient(self, divergence: Divergence, *, create_graph: bool = False) -> Tensor:
         """``g = ∂ Σ_i D_i / ∂x`` at the clean input, of ``x``'s shape.
@@ -249,6 +247,11 @@ class CleanPass:
         The sum over the batch, so that ``g_i`` is the gradient of example i's own loss. With
         ``create_graph`` it can be differentiated again, and is computed in full precision.
         """
+        if create_graph and _sharded(self.eager):
+            raise RuntimeError(
+                "the model's parameters are sharded (FSDP), which leaves nothing to differentiate "
+                "a second time; of the regularizers VMT needs that, AT, VAT, MAT and MVAT do not"
+            )
         key = divergence.key
         for with_graph in (True,) if create_graph else (False, True):
             if (key, with_graph) in self._gradients:
@@ -372,11 +375,12 @@ def _lowered(gradient: Tensor | None, lift: float) -> Tensor | None:
     return gradient.float() / lift
 
 
-def tensor_of(outputs: Any) -> Tensor:
-    """What a model returned.
+def tensor_of(outputs: Any, rows: int) -> Tensor:
+    """What a model returned for so many examples.
 
     Raises:
         TypeError: it is no tensor, as of many models of other libraries.
+        ValueError: it does not have a row for each of them.
     """
     if not isinstance(outputs, Tensor):
         raise TypeError(
@@ -384,7 +388,17 @@ def tensor_of(outputs: Any) -> Tensor:
             f"{type(outputs).__name__}; give a function that picks it, as lambda x: "
             "model(x).logits, in place of the model"
         )
+    if outputs.dim() == 0 or len(outputs) != rows:
+        raise ValueError(
+            f"model must return outputs (N, classes, ...) for the {rows} examples of its input, "
+            f"got shape {tuple(outputs.shape)}"
+        )
     return outputs
+
+
+def _sharded(model: Model) -> bool:
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    return any(type(p).__name__ == "DTensor" for p in parameters)
 
 
 def _require_graph(outputs: Tensor) -> None:

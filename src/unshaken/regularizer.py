@@ -15,6 +15,7 @@ from unshaken.adversaries.base import Adversary, Penalty, Problem
 from unshaken.adversaries.infinitesimal import Infinitesimal
 from unshaken.autograd import BATCH_NORM_POLICIES, RandomState
 from unshaken.divergences import Loss, as_divergence
+from unshaken.kernels import as_it_is
 from unshaken.passes import CleanPass, Model, start
 from unshaken.perturbations.base import Perturbation
 from unshaken.worst import Worst
@@ -33,7 +34,9 @@ class Term(nn.Module, ABC):
 
     It receives the model in each call and never stores it. Passes that it makes follow the policy
     ``batch_norm``: ``"batch"`` (statistics of the batch; running ones do not move), ``"running"``
-    (the running ones) or ``"update"`` (the model's own training behavior).
+    (the running ones) or ``"update"`` (the model's own training behavior). Batch and instance norm of
+    PyTorch and their subclasses are held so; a buffer that a layer of one's own moves in every
+    training pass moves in these passes, too.
 
     With ``every=k`` it acts in every k-th training call, with k times its weight: the same force
     on average at a k-th of the cost. (A term that stands in for the supervised loss keeps its
@@ -154,6 +157,19 @@ class Term(nn.Module, ABC):
             ValueError: on missing or wrong labels, shapes, indices, or values that are not finite.
             TypeError: on arguments of a wrong type.
         """
+        given = (model, x, y, logits, index)
+        if torch.compiler.is_compiling():
+            return as_it_is(self._weighted, *given)
+        return self._weighted(*given)
+
+    def _weighted(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor | None,
+        logits: Tensor | None,
+        index: Tensor | None,
+    ) -> Tensor:
         clean = start(model, x, y, logits, index, self.batch_norm)
         self.check(x)
         turn = self.turn()

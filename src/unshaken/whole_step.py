@@ -22,8 +22,9 @@ from torch._dynamo import config as dynamo
 from torch._dynamo.exc import TorchDynamoException
 
 from unshaken import checks, draws, tape
-from unshaken.autograd import RandomState, differentiable_attention
+from unshaken.autograd import RandomState
 from unshaken.gradients import Taken, hand_out
+from unshaken.kernels import differentiable_attention
 from unshaken.objective import Objective
 from unshaken.regularizer import Regularizer, Term
 from unshaken.step import Acting, Batch

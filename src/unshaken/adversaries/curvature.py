@@ -33,15 +33,14 @@ def product(problem: Problem, tangent: Tensor, *, exact: bool = False, last: boo
             leaf, outputs = clean.linearization()
         else:
             x = clean.full_input
-            step = per_example(difference_step(x, tangent), x)
             if clean.can_linearize:
                 leaf, outputs = clean.linearization()
                 with torch.no_grad():
-                    moved = clean.again(x + step * tangent.to(x.dtype))
+                    moved = clean.again(x + _step(clean, tangent))
             else:
                 # The caller's outputs have no graph in x: take Jᵀ a step away, which costs nothing.
                 with torch.enable_grad():
-                    leaf = (x + step * tangent.to(x.dtype)).detach().requires_grad_()
+                    leaf = (x + _step(clean, tangent)).detach().requires_grad_()
                     outputs = moved = clean.again(leaf)
             response = moved.detach() - clean.full_logits
         cotangent = problem.divergence.curvature(clean.full_logits, response)
@@ -66,10 +65,44 @@ def response(problem: Problem, tangent: Tensor) -> Tensor:
     clean = problem.clean
     with torch.no_grad(), full_precision(clean.x.device):
         x = clean.full_input
-        step = difference_step(x, tangent)
+        step = difference_step(x, tangent, rounding(x, clean.full_logits))
         moved = clean.again(x + per_example(step, x) * tangent.to(x.dtype))
         difference = moved - clean.full_logits
         return difference / per_example(step, difference)
+
+
+def _step(clean: CleanPass, tangent: Tensor) -> Tensor:
+    """A small step along ``tangent``, of ``x``'s shape."""
+    x = clean.full_input
+    step = difference_step(x, tangent, rounding(x, clean.full_logits))
+    return per_example(step, x) * tangent.to(x.dtype)
+
+
+def rounding(x: Tensor, outputs: Tensor) -> Tensor:
+    """The rounding unit that a network computes with, by its outputs: a scalar.
+
+    That of x's data type, unless outputs in single precision are all numbers of a shorter type, as
+    those of a model that opens autocast itself, or a GPU rounds the factors of products to TF32.
+    """
+    found = torch.tensor(torch.finfo(x.dtype).eps, dtype=torch.float64, device=x.device)
+    if outputs.dtype != torch.float32:
+        return found
+    if x.is_cuda and _takes_tf32(x.device):
+        found = found.clamp_min(torch.finfo(torch.float16).eps)  # of as many bits
+    for short in (torch.float16, torch.bfloat16):
+        rounded = (outputs == outputs.to(short).to(outputs.dtype)).all()
+        found = torch.where(rounded, found.clamp_min(torch.finfo(short).eps), found)
+    return found
+
+
+def _takes_tf32(device: torch.device) -> bool:
+    """Whether products of single-precision numbers may be taken in less, as cuDNN's usually are."""
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return False
+    try:
+        return bool(torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
+    except RuntimeError:  # it was set by PyTorch's newer names, which this one cannot tell
+        return True
 
 
 def forward_response(problem: Problem, tangent: Tensor) -> Tensor:
@@ -77,9 +110,15 @@ def forward_response(problem: Problem, tangent: Tensor) -> Tensor:
     clean = problem.clean
     if torch.compiler.is_compiling():
         return _traced_response(clean, tangent)
-    with full_precision(clean.x.device), forward_ad.dual_level():
-        _, dual = clean.linearization(tangent)
-        found = forward_ad.unpack_dual(dual).tangent
+    try:
+        with full_precision(clean.x.device), forward_ad.dual_level():
+            _, dual = clean.linearization(tangent)
+            found = forward_ad.unpack_dual(dual).tangent
+    except NotImplementedError as error:
+        raise NotImplementedError(
+            "direction='exact' needs a forward-mode derivative, which a layer of the model does "
+            f"not have; take direction='difference'. PyTorch says: {error}"
+        ) from error
     return torch.zeros_like(dual) if found is None else found.detach()
 
 
@@ -99,26 +138,28 @@ _APART = 8.0
 _ROUNDINGS = 64.0
 
 
-def difference_step(x: Tensor, tangent: Tensor) -> Tensor:
+def difference_step(x: Tensor, tangent: Tensor, unit: Tensor | float = 0.0) -> Tensor:
     """Step ξ with ``‖ξ t‖ = ½ √ε · spread`` in the mean over the batch: ``(N,)``, all alike.
 
-    ε is the rounding unit of the data type and the spread the Euclidean norm of a typical example
+    ε is the rounding unit of the data type, or the larger ``unit`` that is given
+    (:func:`rounding`), and the spread the Euclidean norm of a typical example
     about the batch's mean entry: on rectifier networks of any input scale this balances rounding
     against the kinks that a longer step crosses. Where features lie far apart the spread is that
     about each one's own mean, and where x is large beside its spread the step is 64 ε of x's own
     size at least, so that it does not drown in x's rounding. Where
     :func:`unshaken.draws.grouped` makes a batch of several, each group has its own step.
     """
-    groups, eps = draws.groups(), torch.finfo(x.dtype).eps
+    groups = draws.groups()
+    root = torch.as_tensor(unit, dtype=x.dtype).clamp_min(torch.finfo(x.dtype).eps).sqrt()
     entries = x.reshape(groups, -1)
     deviation = (entries - entries.mean(1, keepdim=True)).square().mean(1).sqrt()
     rows = x.reshape(groups, len(x) // groups, -1)
     own = (rows - rows.mean(1, keepdim=True)).square().mean((1, 2)).sqrt()
     deviation = torch.where((own > 0) & (deviation > _APART * own), own, deviation)
-    least = _ROUNDINGS * 2 * math.sqrt(eps) * entries.square().mean(1).sqrt()
+    least = _ROUNDINGS * 2 * math.sqrt(torch.finfo(x.dtype).eps) * entries.square().mean(1).sqrt()
     deviation = torch.maximum(torch.where(deviation > 0, deviation, 1), least)
     spread = deviation * math.sqrt(x[0].numel())
     # One length for all examples: batch statistics couple them.
     length = flat(tangent).square().sum(1).reshape(draws.groups(), -1).mean(1).sqrt()
-    step = 0.5 * math.sqrt(eps) * spread / torch.where(length > 0, length, 1)
+    step = 0.5 * root * spread / torch.where(length > 0, length, 1)
     return draws.to_rows(step, len(x))

@@ -47,7 +47,8 @@ class TwiceDifferentiable(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         handler = _HANDLERS.get(func)
-        if handler is not None:
+        # A vmap's tensors look like any other.
+        if handler is not None and torch._C._functorch.maybe_current_level() is None:
             found = handler(self.session, *args, **kwargs)
             if found is not None:
                 return found
@@ -67,7 +68,11 @@ def _suits(x: Any, layer: str) -> bool:
 
 
 def _plain(*tensors: Tensor | None) -> bool:
-    return all(t is None or type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
+    """Whether weights are parameters of their own: computed ones may depend on the input."""
+    return all(
+        t is None or (type(t) in (Tensor, torch.nn.Parameter) and t.grad_fn is None)
+        for t in tensors
+    )
 
 
 def _batch_norm(

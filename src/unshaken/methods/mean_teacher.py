@@ -79,6 +79,11 @@ class MeanTeacher(Consistency):
         signal = clean.anew(self.noisy(clean.x))
         if self.training and torch.is_grad_enabled():
             self._follow(clean)
+        if isinstance(clean.eager, nn.Module):
+            student = dict(clean.eager.named_modules())
+            for name, own in self.teacher.named_modules():
+                if name in student:  # norms of the student may be frozen
+                    own.training = student[name].training
         with torch.no_grad():
             q = probabilities(clean.anew(self.noisy(clean.x.detach()), self.teacher))
         return Penalty(squared_distance(probabilities(signal), q), None, signal)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from unshaken.adversaries.base import Penalty
-from unshaken.autograd import differentiable_attention, full_precision
+from unshaken.autograd import full_precision
+from unshaken.kernels import differentiable_attention
 from unshaken.passes import CleanPass, reached
 from unshaken.perturbations import Movement
 from unshaken.perturbations.fields import Field
