@@ -34,8 +34,8 @@ class Term(nn.Module, ABC):
 
     It receives the model in each call and never stores it. Passes that it makes follow the policy
     ``batch_norm``: ``"batch"`` (statistics of the batch; running ones do not move), ``"running"``
-    (the running ones) or ``"update"`` (the model's own training behavior). Batch and instance norm of
-    PyTorch and their subclasses are held so; a buffer that a layer of one's own moves in every
+    (the running ones) or ``"update"`` (the model's own training behavior). Batch and instance norm
+    of PyTorch and their subclasses are held so; a buffer that a layer of one's own moves in every
     training pass moves in these passes, too.
 
     With ``every=k`` it acts in every k-th training call, with k times its weight: the same force
