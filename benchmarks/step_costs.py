@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/step_costs.py measure [PRESET ...] [--rounds 7] [--scaling]
     python benchmarks/step_costs.py check [PRESET ...]
 
-``measure`` calls ``unshaken bench`` and keeps its numbers as ``results/bench-PRESET.json``;
-``check`` compares what is kept with the bars and ends with 1 where one is missed.
+``measure`` calls ``unshaken bench`` and keeps its numbers as ``results/bench-PRESET.json``, or, with
+``--machine NAME``, beside those of another machine as ``results/bench-PRESET-NAME.json``; ``check``
+compares all that are kept with the bars and ends with 1 where one is missed.
 """
 
 from __future__ import annotations
@@ -49,11 +50,18 @@ BARS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
 """By preset and method, the first pattern that fits a name."""
 
 
-def path_of(preset: str) -> Path:
-    return RESULTS / f"bench-{preset}.json"
+def path_of(preset: str, machine: str = "") -> Path:
+    return RESULTS / f"bench-{preset}{machine and f'-{machine}'}.json"
 
 
-def measure(preset: str, rounds: int, scaling: bool, device: str, compiled: bool = False) -> None:
+def kept(preset: str) -> list[Path]:
+    """The stored numbers of a preset, of every machine."""
+    return [path_of(preset), *sorted(RESULTS.glob(f"bench-{preset}-*.json"))]
+
+
+def measure(
+    preset: str, rounds: int, scaling: bool, device: str, compiled: bool, machine: str
+) -> None:
     """Measure one preset and keep the numbers."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["bench", "--model", preset, "--rounds", str(rounds), "--device", device]
@@ -61,12 +69,12 @@ def measure(preset: str, rounds: int, scaling: bool, device: str, compiled: bool
         code = unshaken([*words, "--out", folder])
         if code:
             sys.exit(code)
-        shutil.copyfile(Path(folder) / "bench.json", path_of(preset))
+        shutil.copyfile(Path(folder) / "bench.json", path_of(preset, machine))
 
 
-def compared(preset: str) -> Iterator[tuple[str, str, float, float]]:
+def compared(path: Path, preset: str) -> Iterator[tuple[str, str, float, float]]:
     """Method, quantity, what was measured, and the bar."""
-    found = json.loads(path_of(preset).read_text("utf-8"))
+    found = json.loads(path.read_text("utf-8"))
     for row in found["rows"]:
         bars = next((b for name, b in BARS[preset].items() if fnmatch(row["method"], name)), {})
         for quantity, most in bars.items():
@@ -85,14 +93,14 @@ def _quantity(row: Mapping[str, Any], quantity: str) -> float | None:
     return row["of_textbook"]["ratio"] if row.get("of_textbook") else None
 
 
-def check(preset: str) -> int:
+def check(path: Path, preset: str) -> int:
     """Print every comparison; the number of bars that are missed."""
-    missed = 0
-    for method, quantity, value, most in compared(preset):
+    missed, name = 0, path.stem.removeprefix("bench-")
+    for method, quantity, value, most in compared(path, preset):
         over = value > most
         missed += over
         mark = "MISSED" if over else "ok"
-        print(f"{preset:14s} {method:20s} {quantity:17s} {value:5.2f}  <= {most:.2f}  {mark}")
+        print(f"{name:16s} {method:20s} {quantity:17s} {value:5.2f}  <= {most:.2f}  {mark}")
     return missed
 
 
@@ -105,6 +113,7 @@ def main() -> None:
     parser.add_argument("--scaling", action="store_true")
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--machine", default="", help="keep the numbers beside those there are")
     options = parser.parse_args()
     for preset in options.presets:
         if preset not in PRESETS:
@@ -112,10 +121,17 @@ def main() -> None:
     presets = options.presets or list(PRESETS)
     if options.part == "measure":
         for preset in presets:
-            measure(preset, options.rounds, options.scaling, options.device, options.compiled)
+            measure(
+                preset,
+                options.rounds,
+                options.scaling,
+                options.device,
+                options.compiled,
+                options.machine,
+            )
     else:
-        stored = [p for p in presets if p in BARS and path_of(p).exists()]
-        sys.exit(1 if sum(check(preset) for preset in stored) else 0)
+        stored = [(path, p) for p in presets if p in BARS for path in kept(p) if path.exists()]
+        sys.exit(1 if sum(check(*each) for each in stored) else 0)
 
 
 if __name__ == "__main__":

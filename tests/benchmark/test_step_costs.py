@@ -32,10 +32,15 @@ def test_a_bar_is_missed_above_it(script, tmp_path, capsys):
         row("at-l2", 2.09, 1.0),
         row("at-remembered", 9.0, 9.0),
     ]
-    (tmp_path / "bench-conv_small.json").write_text(json.dumps({"rows": rows}))
-    assert script.check("conv_small") == 3
+    for machine in ("", "other"):
+        script.path_of("conv_small", machine).write_text(json.dumps({"rows": rows}))
+    assert script.check(script.kept("conv_small")[0], "conv_small") == 3
     missed = [
         line.split()[1:3] for line in capsys.readouterr().out.splitlines() if "MISSED" in line
+    ]
+    assert [path.name for path in script.kept("conv_small")] == [
+        "bench-conv_small.json",
+        "bench-conv_small-other.json",
     ]
     assert missed == [["vmt-shift", "memory"], ["vmt-shift", "every=3"], ["at-l2", "time"]]
 
@@ -48,12 +53,14 @@ def test_measuring_keeps_what_the_command_wrote(script, tmp_path, monkeypatch):
         return 0
 
     monkeypatch.setattr(script, "unshaken", command)
-    script.measure("moons_mlp", 3, True, "cpu")
+    script.measure("moons_mlp", 3, True, "cpu", False, "")
+    script.measure("moons_mlp", 3, True, "cpu", False, "other")
     assert (tmp_path / "bench-moons_mlp.json").read_text() == "{}"
+    assert (tmp_path / "bench-moons_mlp-other.json").read_text() == "{}"
 
 
 def test_a_command_that_fails_ends_with_its_code(script, monkeypatch):
     monkeypatch.setattr(script, "unshaken", lambda words: 2)
     with pytest.raises(SystemExit) as stop:
-        script.measure("moons_mlp", 3, False, "cpu")
+        script.measure("moons_mlp", 3, False, "cpu", False, "")
     assert stop.value.code == 2
