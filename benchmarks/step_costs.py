@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/step_costs.py measure [PRESET ...] [--rounds 7] [--scaling]
     python benchmarks/step_costs.py check [PRESET ...]
 
-``measure`` calls ``unshaken bench`` and keeps its numbers as ``results/bench-PRESET.json``, or, with
+``measure`` calls ``unshaken bench`` and keeps its numbers as ``results/bench-PRESET.json``, or with
 ``--machine NAME``, beside those of another machine as ``results/bench-PRESET-NAME.json``; ``check``
 compares all that are kept with the bars and ends with 1 where one is missed.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import mistake, summary, unshaken, write_npz
-from unshaken.comparison import tasks
+from unshaken.comparison import gallery, tasks
 from unshaken.comparison.folder import ComparisonFolder
 from unshaken.methods.catalog import names_for
 
@@ -241,6 +242,34 @@ def test_a_training_run_is_not_written_over(tmp_path):
     words = ["audit", tmp_path / "run", "--data", "digits", "--out", tmp_path / "run"]
     assert "holds a training run already" in mistake(*words)
     assert (tmp_path / "run/report.html").read_bytes() == before
+
+
+@pytest.mark.usefixtures("_no_report")
+def test_a_comparison_is_not_written_over_by_another_command(tmp_path):
+    out = tmp_path / "out"
+    words = ["--data", "moons", "--steps", "2", "--out", out, "--quiet"]
+    assert unshaken("compare", *words, "--methods", "baseline", "--seeds", "1").code == 0
+    said = mistake("train", "--method", "baseline", *words)
+    assert said == f"out: {out} holds a comparison already; name another folder"
+    assert "holds a comparison already" in mistake("bench", "--model", "moons_mlp", "--out", out)
+    (out / "study.jsonl").touch()
+    assert "holds a search for settings already" in mistake("compare", *words)
+
+
+def test_a_report_has_the_pictures_of_its_own_runs_alone(tmp_path):
+    words = ["compare", "--data", "digits", "--labels", "20", "--seeds", "1", "--jobs", "1"]
+    words += ["--quiet", "--out", tmp_path]
+    assert unshaken(*words, "--methods", "vat,at-l2", "--steps", "2").code == 0
+    assert unshaken(*words, "--methods", "vat", "--steps", "3").code == 0
+    later = [*words, "--methods", "vat,at-l2", "--steps", "3", "--only-finished"]
+    said = unshaken(*later)
+    assert said.code == 0
+    assert re.search(r"at-l2 +│ +– +│", said.out)  # not "failed": it was not run
+    assert len(gallery.panels(tmp_path / "pictures/panels", ["vat", "at-l2"])) == 2
+    shown = []
+    for panels in re.findall(r"<svg.*?</svg>", (tmp_path / "report.html").read_text(), re.S):
+        shown += [name for name in ("vat", "at-l2") if "Worst" in panels and f">{name}" in panels]
+    assert shown == ["vat"]
 
 
 @pytest.mark.usefixtures("_no_report")

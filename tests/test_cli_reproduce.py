@@ -13,7 +13,7 @@ from tests.commands import mistake, summary, unshaken
 from unshaken.comparison import gallery
 from unshaken.comparison import recipe as recipes
 from unshaken.comparison.folder import read_record, write_record
-from unshaken.data import Dataset
+from unshaken.data import DataError, Dataset
 from unshaken.methods.catalog import settings_for
 
 
@@ -80,6 +80,37 @@ def test_a_table_with_a_part_whose_data_are_missing(monkeypatch, tmp_path):
     assert rows["mnist", "vat"]["values"] == []
     assert "Quick scale, which tells nothing" in said.out
     assert (folder / "synthetic/report.html").exists()
+    assert 'href="synthetic/report.html"' in (folder / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("_short")
+def test_runs_whose_data_are_not_at_hand_keep_their_table(monkeypatch, tmp_path):
+    words = ["reproduce", "vmt-table-2", "--seeds", "1", "--parts", "synthetic", "--quiet"]
+    words += ["--jobs", "1", "--out", tmp_path]
+    assert unshaken(*words).code == 0
+    before = summary(tmp_path / "vmt-table-2-quick")
+
+    def missing(*arguments, **options):
+        raise DataError("no data here")
+
+    monkeypatch.setattr("unshaken.comparison.single.data.load", missing)
+    assert "holds runs, but not their data: no data here" in mistake(*words, "--only-finished")
+    assert summary(tmp_path / "vmt-table-2-quick") == before
+
+
+@pytest.mark.usefixtures("_short")
+def test_times_stand_beside_their_ratios_and_runs_beside_their_part(tmp_path):
+    words = ["--seeds", "1", "--jobs", "1", "--parts", "synthetic", "--out", tmp_path]
+    said = unshaken("reproduce", "vmt-table-5", *words)
+    assert said.code == 0
+    assert "paper, s" in said.out and "÷ first" in said.out and "0.183" in said.out
+    row = next(line.split("│") for line in said.out.splitlines() if "vmt-shift" in line)
+    assert row[3].strip() == "0.279" and row[4].strip() == "1.52" and row[6].strip() != ""
+    assert said.err.splitlines()[0].startswith("[1/4] synthetic: ")
+    words = ["--seeds", "1", "--jobs", "1", "--out", tmp_path]
+    assert mistake("reproduce", "vmt-figure-1", *words, "--parts", "x") == (
+        "parts must be left out: vmt-figure-1 has none; got 'x'"
+    )
 
 
 @pytest.mark.usefixtures("_short")

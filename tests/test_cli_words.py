@@ -115,6 +115,25 @@ def test_a_length_on_the_command_line_wins_over_another_in_the_file(tmp_path, wo
     assert (said.code, found[word], found[other], found["labels"]) == (0, 3, None, 20)
 
 
+def test_two_config_files_add_up(tmp_path):
+    """As two searches' best settings: those of each method stay."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+    first = config(
+        one, "labels: 20\nsettings: {xvat: {weight: 0.1, sparsity: 2}, vat: {weight: 3}}"
+    )
+    second = config(two, "settings: {vat: {radius: 0.5}, xvat: {weight: 0.7}}")
+    found = parsed("--config", first, "--config", second, "--settings.vat.weight", "4")
+    assert found["labels"] == 20
+    assert found["settings"] == {
+        "xvat.weight": 0.7,
+        "xvat.sparsity": 2,
+        "vat.weight": 4,
+        "vat.radius": 0.5,
+    }
+
+
 def test_an_empty_config_file_changes_nothing(tmp_path):
     assert parsed("--config", config(tmp_path, "")) == parsed()
 

@@ -21,7 +21,7 @@ from unshaken.comparison.tuning_owners import Owner
 from unshaken.comparison.tuning_plan import Plan
 from unshaken.comparison.tuning_space import grid, space_of
 from unshaken.comparison.tuning_study import Study
-from unshaken.comparison.tuning_summary import edges, rows
+from unshaken.comparison.tuning_summary import edges, rows, ties
 
 pytest.importorskip("optuna", reason="needs the extra: tune")
 
@@ -63,6 +63,8 @@ def test_spaces_and_grids():
     (listed,) = space_of("vat", {"radius": "3,0.1,1"})
     assert [p["vat.radius"] for p in grid([listed], 1)] == [0.1, 1, 3]
     assert [listed.edge(v) for v in listed.values] == ["lower", "", "upper"]
+    assert listed.log  # as the setting's own range: a picture's axis goes by factors
+    assert not space_of("vat", {"radius": "0,1"})[0].log
     assert [radius.edge(v) for v in (0.0101, 0.02, 9.99)] == ["lower", "", "upper"]
     assert [d.name for d in space_of("vat+vmt-shift", None, {"vat": {"weight": 1.0}})] == [
         "vat.radius",
@@ -113,7 +115,13 @@ def test_a_grid_has_every_point_once_and_tells_of_edges(tmp_path, counted):
     best = rows(found)[0]["settings"]
     at = best["vat"]["radius"]
     expected = {0.1: ["lower"], 1: [], 10: ["upper"]}[at]
-    assert [e["edge"] for e in edges(found, best)] == expected
+    first, *others = rows(found)
+    assert [e["edge"] for e in edges(found, best, [first])] == expected
+    # What a value elsewhere is as good as lies at no edge.
+    assert edges(found, best, [first, *others]) == []
+    equal = [{**row, "error_mean": first["error_mean"]} for row in others]
+    assert len(ties([first, *equal])) == 3
+    assert ties([{**first, "pruned": True}]) == []
 
 
 def test_clearly_bad_choices_stop_after_their_first_seed(monkeypatch, tmp_path, counted):
@@ -212,6 +220,10 @@ def test_mistakes_of_the_folder(tmp_path):
     tune(plan(trials=1), tmp_path / "one")
     with pytest.raises(ValueError, match=r"holds a study of other seeds \(\[0\] instead of \[1\]"):
         tune(plan(trials=1, seeds=(1,)), tmp_path / "one")
+    with pytest.raises(ValueError, match=r'budgets \(\{"steps": 8\} instead of \{"steps": 9\}\)'):
+        tune(plan(trials=1, steps=9), tmp_path / "one")
+    with pytest.raises(ValueError, match=r"other searches \(random instead of tpe\)"):
+        tune(plan(trials=1, search="tpe"), tmp_path / "one")
     with (tmp_path / "one/study.jsonl").open("a") as journal:
         journal.write('{"half\n{}\n')
     with pytest.raises(ValueError, match=r"study\.jsonl is damaged; remove it and call again"):

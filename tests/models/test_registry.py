@@ -1,3 +1,4 @@
+import importlib
 import sys
 
 import pytest
@@ -93,6 +94,31 @@ def test_the_source_tells_one_network_from_another(module):
     assert "def fixed" in before
     assert before != models.source(path, nn.Linear(2, 4))
     assert before != models.source(f"{module}:plain", nn.Linear(2, 3))
+
+
+def test_the_source_has_what_a_network_is_made_of(module, tmp_path):
+    """Its base classes, and the functions and modules that its file takes from others."""
+    (tmp_path / "users_parts.py").write_text("def act(x):\n    return x\n")
+    (tmp_path / "users_base.py").write_text(
+        "import users_parts\nfrom torch import nn\n"
+        "class Base(nn.Module):\n"
+        "    def forward(self, x):\n        return users_parts.act(x)\n"
+    )
+    (tmp_path / "users_nets.py").write_text(
+        "from users_base import Base\nclass Net(Base):\n    pass\n"
+    )
+    importlib.invalidate_caches()
+    net = importlib.import_module("users_nets").Net
+    before = models.source("users_nets:Net", net())
+    assert "class Base" in before and "def act" in before
+    assert "class Module" not in before  # PyTorch's own
+    (tmp_path / "users_parts.py").write_text("def act(x):\n    return 0 * x\n")
+    assert models.source("users_nets:Net", net()) != before
+
+
+def test_lazy_layers_have_their_sizes(module):
+    made = models.build(f"{module}:plain", **SHAPE)
+    assert [tuple(p.shape) for p in made.parameters()] == [(2, 192), (2,)]
 
 
 @pytest.mark.parametrize(

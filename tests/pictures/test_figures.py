@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,8 @@ def test_histograms_evolution_and_samples():
     layers = {"layer 1": {"baseline": values, "vat": values / 2}, "layer 2": {"baseline": values}}
     drawn = pictures.svg(pictures.histograms(layers, title="Weights"), name="weights")
     assert all(word in drawn for word in ("Weights", "layer 1", "layer 2", "baseline", "vat"))
+    # Powers of ten are texts within texts, none of which is lost.
+    assert ">1</tspan>" in drawn and not re.search(r"<tspan[^>]*/>|<tspan[^>]*></tspan>", drawn)
     log_alpha, x = np.zeros((3, 2, 1, 4, 4)), np.random.default_rng(0).normal(size=(2, 1, 4, 4))
     drawn = pictures.svg(pictures.evolution([5, 10, 20], log_alpha, x, title="Masks"), name="masks")
     assert all(f"step {step}" in drawn for step in (5, 10, 20))

@@ -71,7 +71,7 @@ def audit(
     from unshaken.auditing.networks import classifier, normalization_of
     from unshaken.cli.chosen import check_data, find_own_modules
     from unshaken.comparison.environment import environment
-    from unshaken.comparison.folder import require_folder, require_no_run
+    from unshaken.comparison.folder import require_folder, require_no_other
     from unshaken.training import TrainingConfig
     from unshaken.training.runtime import make_runtime
 
@@ -80,7 +80,7 @@ def audit(
     check_data(data)
     if out is not None:
         require_folder(Path(out))
-        require_no_run(Path(out))
+        require_no_other(Path(out), "an audit")
     if threads is not None:
         torch.set_num_threads(checks.integer(threads, "threads"))
     if model is not None:

@@ -69,8 +69,9 @@ def bench(
     check_known("--precision", precision, PRECISIONS)
     checks.integer(rounds, "rounds")
     if out is not None:
-        from unshaken.comparison.folder import require_folder
+        from unshaken.comparison.folder import require_folder, require_no_other
 
+        require_no_other(Path(out), "a measurement")
         require_folder(Path(out))
     # The device that training would take.
     place = make_runtime(TrainingConfig(steps=1, batch_size=1), device).device

@@ -95,13 +95,13 @@ def compare(
     )
 
     from unshaken.comparison.compare import compare as run_all
-    from unshaken.comparison.folder import require_folder, require_no_run
+    from unshaken.comparison.folder import require_folder, require_no_other
     from unshaken.comparison.live import Live, print_table
     from unshaken.comparison.single import Loader
 
     if not only_finished:
         require_folder(Path(out))
-    require_no_run(Path(out))
+    require_no_other(Path(out), "a comparison")
     numbers = seeds or list(range(5))
     load = Loader(download=download)
     chosen = named

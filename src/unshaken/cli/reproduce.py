@@ -120,11 +120,12 @@ def _print_names() -> None:
 
 def _print(summary: Mapping[str, Any]) -> None:
     from unshaken.comparison.live import print_columns
-    from unshaken.comparison.reproduction import HEADS, cells
+    from unshaken.comparison.reproduction import table_of
 
     title = f"{summary['name']}: {summary['measure']}, {summary['scale']} scale"
     if summary["rows"]:
-        print_columns(HEADS, [cells(row) for row in summary["rows"]], title, least=4)
+        heads, rows = table_of(summary)
+        print_columns(heads, rows, title, least=4)
     for said in summary["failures"]:
         print(said)
     for said in summary["departures"]:

@@ -133,8 +133,10 @@ def _check(seed: int, epochs: int | None, steps: int | None, threads: int | None
 def _check_folder(folder: Path, resume: bool) -> None:
     """What would stop the run at its first checkpoint is said before the data are loaded."""
     from unshaken.cli.values import Mistake
+    from unshaken.comparison.folder import require_no_other
     from unshaken.training.checkpoint import checkpoints
 
+    require_no_other(folder, "a training run")
     found = checkpoints(folder / "checkpoints")
     if found and not resume:
         raise Mistake(

@@ -172,6 +172,8 @@ def _print(summary: Mapping[str, Any], folder: Path) -> None:
         if best["error_sem"] is not None:
             error += f" ± {best['error_sem']:.2f}"
         print(f"best of {len(summary['rows'])}: {chosen}, {error} % validation error")
+        if summary["tied"]:
+            print(f"as good as {summary['tied']} of the others, of which it was tried first")
         print(f"settings: {folder / 'best.yaml'}")
     print(f"report: {folder / 'report.html'}")
     for edge in summary["edges"]:

@@ -20,7 +20,7 @@ def spelled(words: Sequence[str], kinds: Mapping[str, object]) -> list[str]:
 
     ``--batch_size`` is ``--batch-size``, and lists may be separated by spaces. A config file is
     read and comes first, so that options win wherever they stand. What a file, ``--settings`` and
-    ``--settings.vat.radius`` say of one mapping becomes one word.
+    ``--settings.vat.radius`` say of one mapping becomes one word, and so does what two files say.
 
     Args:
         words: what the user wrote.
@@ -43,7 +43,10 @@ def spelled(words: Sequence[str], kinds: Mapping[str, object]) -> list[str]:
         if option == "--print-config":
             result.append("--print_config" + equals + value)
         elif option == "--config" and not dot:
-            configs |= config_of(_value(option, equals, value, rest), kinds)
+            for key, found in config_of(_value(option, equals, value, rest), kinds).items():
+                if key in configs and kinds[key] == dict[str, Any]:
+                    found = _mapping(key, configs[key]) | _mapping(key, found)
+                configs[key] = found
         elif kinds.get(option) == dict[str, Any]:
             given.append((option + dot + tail, _value(option, equals, value, rest)))
         elif get_origin(kind) is list:

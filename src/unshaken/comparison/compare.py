@@ -35,10 +35,13 @@ class Stopped(RuntimeError):
     """A signal ended a comparison; what is finished is kept.
 
     Attributes:
+        received: the signal.
+        done: how many runs are finished.
         exit_code: 128 + the signal's number.
     """
 
     def __init__(self, received: signal.Signals, done: int, total: int) -> None:
+        self.received, self.done = received, done
         super().__init__(
             f"stopped by {received.name}: {done} of {total} runs are finished and kept; the same "
             "command does the rest"
@@ -224,6 +227,9 @@ def summarize(
     ordered = sorted(records, key=lambda r: (order[r["method"]], r["seed"]))
     table = rows(ordered, methods)
     runs = [r["provenance"] for r in ordered if "provenance" in r]
+    # Pictures of a method without a finished run are those of earlier settings.
+    whole = {r["method"] for r in ordered if "failed" not in r}
+    shown = [method for method in methods if method in whole]
     summary = {
         "rows": table,
         "baseline": "baseline",
@@ -244,8 +250,8 @@ def summarize(
         out / "report.html",
         summary,
         ordered,
-        gallery.panels(out / "pictures" / "panels", methods),
-        gallery.boundaries(out / "pictures" / "boundaries", methods),
+        gallery.panels(out / "pictures" / "panels", shown),
+        gallery.boundaries(out / "pictures" / "boundaries", shown),
         [f"{row['method']} failed with {failure}" for row in table for failure in row["failures"]],
     )
     return summary

@@ -46,7 +46,9 @@ def drawings(
     }
     for part in done:
         if recipe.draws in kinds:
-            yield from kinds[recipe.draws](part, out / part.name, records[part.name], scale)
+            # Pictures of a method without a finished run are those of earlier settings.
+            found = {method: runs for method, runs in records[part.name].items() if runs}
+            yield from kinds[recipe.draws](part, out / part.name, found, scale)
         elif recipe.draws == "surface":
             yield from _surface(part, [row for row in rows if row["part"] == part.name], scale)
 

@@ -56,10 +56,13 @@ def error_figures(rows: Sequence[Record], baseline: str, judge: str = "test") ->
             if max(len(result.errors) for result in found) > 1
             else "one seed each, so chance is not shown"
         )
+        line = ""
+        if any(result.method == baseline for result in found):
+            line = f" Methods left of the dashed line make fewer errors than {baseline}."
         yield (
             pictures.errors(rows, baseline=baseline, judge=judge),
-            f"Methods left of the dashed line make fewer errors than {baseline}; {bars}. Compare"
-            " tables 2 and 3 of the VMT paper, tables 1, 2, 4 and 5 of the xVAT paper.",
+            f"{bars[0].upper()}{bars[1:]}.{line} Compare tables 2 and 3 of the VMT paper, tables 1,"
+            " 2, 4 and 5 of the xVAT paper.",
         )
     if len([result for result in found if result.cost is not None]) > 1:
         yield (

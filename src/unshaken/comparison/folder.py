@@ -23,8 +23,8 @@ class ComparisonFolder:
         only_look: make nothing and remove nothing; another process may compare in it.
 
     Raises:
-        ValueError: it cannot be written, another process compares in it, or it holds a training
-            run.
+        ValueError: it cannot be written, another process compares in it, or it holds something
+            else.
     """
 
     def __init__(self, path: Path, *, only_look: bool = False) -> None:
@@ -32,7 +32,7 @@ class ComparisonFolder:
         self.pictures = path / "pictures"
         self._lock: int | None = None
         self._only_look = only_look
-        require_no_run(path)
+        require_no_other(path, "a comparison")
         if only_look:
             return
         require_folder(path)
@@ -99,10 +99,20 @@ def require_folder(path: Path) -> None:
         ) from error
 
 
-def require_no_run(path: Path) -> None:
-    """Raise ``ValueError`` where a training run lies in a folder: its report would be replaced."""
+def holds(path: Path) -> str:
+    """What lies in a folder, in words: whose report another command would replace."""
     if (path / "config.json").is_file() and (path / "checkpoints").is_dir():
-        raise ValueError(f"out: {path} holds a training run already; name another folder")
+        return "a training run"
+    if (path / "study.jsonl").is_file():
+        return "a search for settings"
+    return "a comparison" if (path / "runs").is_dir() else ""
+
+
+def require_no_other(path: Path, own: str) -> None:
+    """Raise ``ValueError`` where something else than ``own`` lies in a folder."""
+    found = holds(path)
+    if found and found != own:
+        raise ValueError(f"out: {path} holds {found} already; name another folder")
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -66,7 +66,7 @@ def print_table(summary: Mapping[str, Any]) -> None:
     cells = [
         (
             row["method"],
-            _pm(row["error_mean"], row["error_sem"]) or "failed",
+            _pm(row["error_mean"], row["error_sem"]) or ("failed" if row["failures"] else "–"),
             _pm(row["difference_mean"], row["difference_sem"], sign="+"),
             "" if row["p_value"] is None else f"{row['p_value']:.2g}",
             "" if row["cost_ratio"] is None else f"{row['cost_ratio']:.2f} ×",

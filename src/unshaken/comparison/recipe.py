@@ -106,7 +106,8 @@ class Recipe:
         known = [part.name for part in self.parts]
         for name in names:
             if name not in known:
-                raise ValueError(f"parts must be among {', '.join(known)}; got {name!r}")
+                some = f"among {', '.join(known)}" if known else f"left out: {self.name} has none"
+                raise ValueError(f"parts must be {some}; got {name!r}")
         chosen = [part for part in self.parts if not names or part.name in names]
         found = [part for part in chosen if scale != "reduced" or part.reduced is not None]
         if chosen and not found:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
 from unshaken import pictures
 from unshaken.comparison import page
-from unshaken.comparison.compare import NothingFinished, Report, compare
+from unshaken.comparison.compare import NothingFinished, Report, Stopped, compare
 from unshaken.comparison.drawings import drawings
 from unshaken.comparison.environment import environment
 from unshaken.comparison.folder import read_record, write_json
@@ -68,30 +70,41 @@ def reproduce(
     compared: list[str] = []
     kept: dict[str, dict[str, list[dict[str, Any]]]] = {}
     chosen = recipe.parts_at(scale, parts)
+    sizes = [len(seeds) * len(p.methods(scale)) for p in chosen if not p.points(scale)]
+    sizes += [len(seeds) * len(_runs_at(at, p, scale)) for p in chosen for at in p.points(scale)]
+    total, before = sum(sizes), 0
     for part in chosen:
         # Where settings are gone through, every point is a comparison of its own.
         points = part.points(scale) or [{}]
         for at in points:
             folder = out / part.name / _folder_of(at)
+            where = " ".join(word for word in (part.name, _folder_of(at)) if word)
+            told = None if finished is None else partial(_told, finished, where, before, total)
+            before += len(seeds) * len(_runs_at(at, part, scale))
             try:
                 result = compare(
                     part.at(scale),
-                    part.methods(scale) if not at else sorted({_method(name) for name in at}),
+                    _runs_at(at, part, scale),
                     seeds,
                     folder,
                     settings=_settings(at),
                     jobs=jobs,
                     threads=threads,
                     engine=engine,
-                    finished=finished,
+                    finished=told,
                     only_finished=only_finished,
                     load=Loader(download=download),
                 )
+            except Stopped as stop:
+                earlier = before - len(seeds) * len(_runs_at(at, part, scale))
+                raise Stopped(stop.received, earlier + stop.done, total) from stop
             except NothingFinished:
                 if not at:
                     rows += [_row(recipe, part, m, [], scale) for m in part.methods(scale)]
                 continue
             except DataError as error:
+                if only_finished and any(folder.glob("runs/*/*.json")):
+                    raise DataError(f"{folder} holds runs, but not their data: {error}") from error
                 unavailable[part.name] = str(error)
                 rows += [_row(recipe, part, method, [], scale) for method in part.published]
                 break
@@ -100,7 +113,7 @@ def reproduce(
                 for row in result.summary["rows"]
                 for failure in row["failures"]
             ]
-            lost += [f"{o.task.method}, seed {o.task.seed}: {o.lost}" for o in result.lost]
+            lost += [f"{where}: {o.task.method}, seed {o.task.seed}: {o.lost}" for o in result.lost]
             compared.append(folder.relative_to(out).as_posix())
             found = kept.setdefault(part.name, {})
             for method, whole in ((row["method"], row["seeds"]) for row in result.summary["rows"]):
@@ -141,6 +154,24 @@ def reproduce(
     return summary
 
 
+def _runs_at(at: Mapping[str, float], part: Part, scale: str) -> list[str]:
+    """The methods that are run at a point of a grid, or without one."""
+    return sorted({_method(name) for name in at}) if at else part.methods(scale)
+
+
+def _told(
+    finished: Report,
+    where: str,
+    before: int,
+    total: int,
+    record: Mapping[str, Any],
+    done: int,
+    _: int,
+) -> None:
+    """Tell of a run with the part it belongs to, counted over all parts."""
+    finished({**record, "method": f"{where}: {record['method']}"}, before + done, total)
+
+
 def records_of(folder: Path, method: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
     """The finished runs of a method."""
     found = [read_record(folder / "runs" / method / f"seed-{seed}.json") for seed in seeds]
@@ -167,15 +198,25 @@ def _smaller(recipe: Recipe, chosen: Sequence[Part], scale: str) -> list[str]:
     """How the scale departs from the published budget."""
     if scale == "full" or not chosen:
         return []
-    steps = ", ".join(
-        f"{p.name} {p.at(scale).training['steps']} of {p.protocol.training['steps']} steps"
-        for p in chosen
-    )
+    steps = "; ".join(f"{p.name} {', '.join(_changed(p, scale))}" for p in chosen)
     if scale == "quick":
         return [f"Quick scale, which tells nothing of the paper's numbers: {steps}."]
     left = [part.name for part in recipe.parts if part.reduced is None]
     without = f" Left out at this scale: {', '.join(left)}." if left else ""
     return [f"Reduced scale: {steps}.{without}"]
+
+
+def _changed(part: Part, scale: str) -> list[str]:
+    """What is smaller at a scale, in words."""
+    now, published = part.at(scale), part.protocol.training
+    found = [f"{now.training['steps']} of {published['steps']} steps"]
+    for key, word in (("batch_size", "labeled"), ("unlabeled_batch_size", "unlabeled")):
+        own, wanted = now.training.get(key), published.get(key)
+        if own != wanted and None not in (own, wanted):
+            found.append(f"batches of {own} {word} in place of {wanted}")
+    if now.test is not None:
+        found.append(f"{now.test} test examples")
+    return found
 
 
 def _row(
@@ -205,22 +246,40 @@ def _measured(measure: str, record: Mapping[str, Any]) -> float:
     return float(record["seconds_per_step"]) * last["step"] / last["epoch"]
 
 
-def cells(row: Mapping[str, Any]) -> list[str]:
-    """A row in words: part, method, published, ours, seeds, time per step, augmentation."""
-    value = row["published"]
-    published = "–" if value is None else f"{value:.{2 if round(value, 2) == value else 3}f}"
+def table_of(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows in words; times have their ratio to those of their part's first method."""
+    rows = summary["rows"]
+    if summary["measure"].startswith("seconds"):
+        first = {row["part"]: row for row in reversed(rows) if row["published"] is not None}
+        heads = ["data", "method", "paper, s", "÷ first", "ours, s", "÷ first", "seeds"]
+        return [*heads, "time per step"], [_times(row, first.get(row["part"], row)) for row in rows]
+    heads = ["data", "method", "paper", "ours", "seeds", "time per step", "augmentation"]
+    return heads, [_numbers(row) for row in rows]
+
+
+def _numbers(row: Mapping[str, Any]) -> list[str]:
+    published = "–" if row["published"] is None else f"{row['published']:.2f}"
     if row["missing"]:
-        return [row["part"], row["method"], published, "not here yet", "", "", ""]
+        return [row["part"], row["method"], published, "not run", "", "", ""]
     ours = "–" if row["mean"] is None else f"{row['mean']:.2f}"
     if row.get("sem") is not None:
         ours += f" ± {row['sem']:.2f}"
-    step = row["seconds_per_step"]
-    time = "" if step is None else f"{1000 * step:.2f} ms"
-    shown = [row["part"], row["method"], published, ours, str(row["seeds"] or ""), time]
+    shown = [row["part"], row["method"], published, ours, str(row["seeds"] or ""), _step(row)]
     return [*shown, row.get("augmentation", "")]
 
 
-HEADS = ("data", "method", "paper", "ours", "seeds", "time per step", "augmentation")
+def _times(row: Mapping[str, Any], first: Mapping[str, Any]) -> list[str]:
+    shown = [row["part"], row["method"]]
+    for key in ("published", "mean"):
+        own, one = row[key], first[key]
+        shown.append("–" if own is None else f"{own:.4g}")
+        shown.append("" if own is None or one is None else f"{own / one:.2f}")
+    return [*shown, str(row["seeds"] or ""), _step(row)]
+
+
+def _step(row: Mapping[str, Any]) -> str:
+    seconds = row["seconds_per_step"]
+    return "" if seconds is None else f"{1000 * seconds:.2f} ms"
 
 
 def render(
@@ -232,13 +291,14 @@ def render(
     """The report as HTML that opens offline."""
     title = f"{recipe.title} ({recipe.name}, {summary['scale']} scale)"
     unit = recipe.measure if recipe.measure.startswith("seconds") else f"{recipe.measure} in %"
-    head = "".join(f'<th scope="col">{page.text(name)}</th>' for name in HEADS)
+    over = f"{recipe.paper} · {unit}, mean ± standard error" if recipe.parts else recipe.paper
+    heads, rows = table_of(summary)
+    head = "".join(f'<th scope="col">{page.text(name)}</th>' for name in heads)
     lines = [
-        "<tr>" + "".join(f"<td>{page.text(cell)}</td>" for cell in cells(row)) + "</tr>"
-        for row in summary["rows"]
+        "<tr>" + "".join(f"<td>{page.text(cell)}</td>" for cell in row) + "</tr>" for row in rows
     ]
     body = [
-        f'<p class="over">{page.text(f"{recipe.paper} · {unit}, mean ± standard error")}</p>',
+        f'<p class="over">{page.text(over)}</p>',
         f"<h1>{page.text(recipe.title)}</h1>",
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
@@ -258,7 +318,10 @@ def render(
 
 def _parts(compared: Sequence[str]) -> list[str]:
     """Where the report of each comparison lies."""
-    lines = [f"<li>{page.text(f'{folder}/report.html')}</li>" for folder in compared]
+    lines = [
+        f'<li><a href="{page.text(quote(folder))}/report.html">{page.text(folder)}</a></li>'
+        for folder in compared
+    ]
     head = "<section><h2>Every part</h2><ul>"
     return [head, *lines, "</ul></section>"] if lines else []
 

@@ -100,6 +100,10 @@ class Plan:
             "folds": self.folds,
             "validation": self.protocol.validation,
             "settings": fixed,
+            "search": self.search,
+            "labels": self.protocol.labels,
+            "network": dict(self.protocol.network),
+            "training": dict(self.protocol.training),
             "protocol": self.protocol.fingerprint(self.method, fixed, content),
         }
 

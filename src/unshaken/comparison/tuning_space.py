@@ -28,7 +28,7 @@ class Dimension:
         setting: its name.
         low: the least value.
         high: the largest value.
-        log: whether steps are factors.
+        log: whether steps are factors, and an axis of a picture goes by them.
         values: the only values, ascending, where they are listed; else empty.
     """
 
@@ -186,7 +186,8 @@ def _read(part: str, name: str, words: Any) -> Dimension:
             values = tuple(sorted({float(value) for value in text.split(",")}))
             if not all(map(math.isfinite, values)):
                 raise ValueError(expected)
-            return Dimension(part, name, values[0], values[-1], False, values)
+            factors = values[0] > 0 and catalog.CATALOG[part].range_of(name).log
+            return Dimension(part, name, values[0], values[-1], factors, values)
         low, high = float(pieces[0]), float(pieces[1])
     except ValueError as error:
         raise ValueError(expected) from error

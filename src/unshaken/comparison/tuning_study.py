@@ -94,10 +94,12 @@ class Study:
             self._study.set_user_attr("identity", dict(identity))
             return
         for key, value in identity.items():
-            if found.get(key) != value:
+            old = found.get(key, value)
+            if old != value:
                 raise ValueError(
                     f"out: {self.path} holds a study of other {_PLURAL.get(key, key)} "
-                    f"({_short(found.get(key))} instead of {_short(value)}); name another folder"
+                    f"({_short(*_apart(old, value))} instead of {_short(*_apart(value, old))}); "
+                    "name another folder"
                 )
 
     def close(self) -> None:
@@ -266,7 +268,14 @@ class Study:
         )
 
 
-_PLURAL = {"method": "methods", "space": "ranges", "protocol": "data, networks or budgets"}
+_PLURAL = {
+    "method": "methods",
+    "space": "ranges",
+    "search": "searches",
+    "network": "networks",
+    "training": "budgets",
+    "protocol": "data or protocols",
+}
 
 _ENOUGH = 8
 """Trials from which on shares of the spread mean something."""
@@ -288,6 +297,13 @@ def optuna_or_raise() -> Any:
 
 def _finished(states: Any) -> tuple[Any, Any]:
     return states.COMPLETE, states.PRUNED
+
+
+def _apart(value: Any, other: Any) -> tuple[Any]:
+    """What of a value is not so in another one."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        return ({k: v for k, v in value.items() if k not in other or other[k] != v},)
+    return (value,)
 
 
 def _short(value: Any) -> str:

@@ -52,7 +52,8 @@ def summarize(
             "error_sem": best["error_sem"],
             "trial": best["trial"],
         },
-        "edges": [] if best is None else edges(tuning, best["settings"]),
+        "edges": [] if best is None else edges(tuning, best["settings"], ties(table)),
+        "tied": len(ties(table)) - 1 if best is not None else 0,
         "importance": tuning.importance,
         "search": {
             "how": _SEARCHES[plan.search],
@@ -106,12 +107,27 @@ def _order(row: Mapping[str, Any]) -> tuple[bool, bool, float, int]:
     return row["pruned"], mean is None, 0.0 if mean is None else mean, row["trial"]
 
 
-def edges(tuning: Tuning, best: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """The settings whose best value lies at an end of its range: a wider one may hold a better."""
+def ties(table: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows with the least error, whose choice among them is chance."""
+    whole = [row for row in table if row["error_mean"] is not None and not row["pruned"]]
+    least = min((row["error_mean"] for row in whole), default=None)
+    return [row for row in whole if row["error_mean"] == least]
+
+
+def edges(
+    tuning: Tuning,
+    best: Mapping[str, Mapping[str, float]],
+    tied: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """The settings whose best value lies at an end of its range: a wider one may hold a better.
+
+    Not those that another value, not at that end, is ``tied`` with.
+    """
     found = []
     for d in tuning.plan.space:
         edge = d.edge(best[d.part][d.setting])
-        if edge and d.low < d.high:
+        everywhere = all(d.edge(row["settings"][d.part][d.setting]) == edge for row in tied)
+        if edge and everywhere and d.low < d.high:
             value = best[d.part][d.setting]
             found.append({"setting": d.name, "value": value, "edge": edge, "range": d.described()})
     return found

@@ -5,11 +5,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import sys
+import sysconfig
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from unshaken import checks
 from unshaken.models.conv_large import conv_large
@@ -87,27 +93,55 @@ def build(
 def source(name: str, network: nn.Module) -> str:
     """What tells a network of the user's own from an earlier one under the same import path.
 
-    The source of the function and of every class in the network that is not PyTorch's, its layers
-    with their options, and the shapes of its parameters and buffers.
+    The files of the function, of every class in the network and of their base classes, and of what
+    these files import, but for what is installed; its layers with their options, and the shapes of
+    its parameters and buffers.
 
     Args:
         name: ``package.module:function``.
         network: what it made.
     """
-    module, _, attribute = name.partition(":")
-    own = [getattr(importlib.import_module(module), attribute)]
-    own += sorted({type(m) for m in network.modules()}, key=lambda kind: kind.__qualname__)
-    texts = [repr(network), *(f"{k} {tuple(v.shape)}" for k, v in network.state_dict().items())]
-    for each in own:
-        if each.__module__.partition(".")[0] != "torch":
-            with suppress(OSError, TypeError):  # typed into an interpreter
-                texts.append(inspect.getsource(each))
+    path, _, attribute = name.partition(":")
+    module = importlib.import_module(path)
+    kinds = {kind for layer in network.modules() for kind in type(layer).__mro__}
+    found: dict[str, ModuleType] = {}
+    ahead = [module, getattr(module, attribute), *kinds]
+    while ahead:
+        each = ahead.pop()
+        home = each if isinstance(each, ModuleType) else sys.modules.get(_home(each))
+        if home is None or home.__name__ in found or not _is_own(home):
+            continue
+        found[home.__name__] = home
+        ahead += [v for v in vars(home).values() if isinstance(v, ModuleType) or _home(v)]
+    texts = [
+        name,
+        repr(network),
+        *(f"{k} {tuple(v.shape)}" for k, v in network.state_dict().items()),
+    ]
+    for _, home in sorted(found.items()):
+        with suppress(OSError, TypeError):
+            texts.append(Path(str(home.__file__)).read_text("utf-8"))
     return "\n".join(texts)
+
+
+def _home(value: Any) -> str:
+    """The name of the module that a class or function comes from; nothing of other values."""
+    found = getattr(value, "__module__", None) if callable(value) else None
+    return found if isinstance(found, str) else ""
+
+
+def _is_own(module: ModuleType) -> bool:
+    """Whether a module is the user's, and neither installed nor Python's."""
+    file = getattr(module, "__file__", None)
+    if not file or module.__name__.partition(".")[0] in ("torch", "unshaken"):
+        return False
+    places = [sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return not any(Path(file).resolve().is_relative_to(Path(place).resolve()) for place in places)
 
 
 def _imported(path: str, **options: Any) -> nn.Module:
     module, _, attribute = path.partition(":")
-    told = list(options)
+    told, shape = list(options), (options["channels"], *options["size"])
     try:
         function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
@@ -132,4 +166,8 @@ def _imported(path: str, **options: Any) -> nn.Module:
         raise TypeError(
             f"model {path!r} must return a torch.nn.Module, got {type(network).__name__}"
         )
+    if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
+        # Lazy layers take their sizes from a batch.
+        with torch.no_grad():
+            network(torch.zeros(2, *shape))
     return network

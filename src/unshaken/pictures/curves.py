@@ -162,13 +162,19 @@ def _line(plot: Axes, method: str, line: Series, strong: bool, log: bool) -> Non
         )
 
 
+_MANY = 5
+"""Evaluations from which on the first tenth of training can do without."""
+
+
 def _limits(plot: Axes, lines: Sequence[Series], log: bool) -> None:
     """Fits the y axis to what happens after the first tenth of training: an untrained network's
-    loss would flatten all the rest. What lies above runs off the top edge.
+    loss would flatten all the rest. What lies above runs off the top edge. Of a few evaluations
+    all are shown.
     """
     end = max(float(line.at[-1]) for line in lines)
     start = min(float(line.at[0]) for line in lines)
-    settled = start + 0.1 * (end - start)
+    few = max(len(line.at) for line in lines) < _MANY
+    settled = start if few else start + 0.1 * (end - start)
     low: list[float] = []
     high: list[float] = []
     for line in lines:

@@ -52,7 +52,7 @@ def histograms(
             )
         plot.set_yscale("log")
         plot.set_xlim(-most, most)
-        style.name_axes(plot, x, f"{name}: density" if not number else name)
+        style.name_axes(plot, x, f"{name}: density, log scale" if not number else name)
     place = 40.0
     for method in methods:
         appearance = look(method)

@@ -81,7 +81,7 @@ def _clean(element: ElementTree.Element, prefix: str) -> None:
     text of a picture, whatever it contains, is touched.
     """
     element.tag = element.tag.rpartition("}")[2]
-    if element.tag != "text":
+    if element.tag not in ("text", "tspan"):
         element.text = None
     element.tail = None
     attributes = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
