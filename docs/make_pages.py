@@ -61,7 +61,7 @@ def _figure(recipe: recipes.Recipe) -> list[str]:
         return []
     lines = [f"`{recipe.name}`, {recipe.paper}.", ""]
     for picture in kept[0]["pictures"]:
-        lines += [f"![{picture['caption']}](images/papers/{picture['file']})", ""]
+        lines += [f"![{recipe.title}](images/papers/{picture['file']})", ""]
         lines += [picture["caption"], ""]
     for part in recipe.parts:
         lines += [_made(kept[0], part), ""] if part.name in kept[0]["steps"] else []
@@ -89,7 +89,9 @@ def _numbers(summary: dict[str, Any] | None, part: recipes.Part) -> list[str]:
         cells = [method, "" if number is None else f"{number:.2f}", "", "", ""]
         if row is not None:
             sem = "" if row["sem"] is None else f" ± {row['sem']:.2f}"
-            step = f"{1000 * row['seconds_per_step']:.1f}"
+            # Times of several processors cannot be compared.
+            one = summary is not None and ", " not in summary["environment"]["processor"]
+            step = f"{1000 * row['seconds_per_step']:.1f}" if one else ""
             cells[2:] = [f"{row['mean']:.2f}{sem}", str(row["seeds"]), step]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
