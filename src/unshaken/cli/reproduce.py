@@ -120,7 +120,7 @@ def _print_names() -> None:
 
 def _print(summary: Mapping[str, Any]) -> None:
     from unshaken.comparison.live import print_columns
-    from unshaken.comparison.reproduction import table_of
+    from unshaken.comparison.reproduction_report import table_of
 
     title = f"{summary['name']}: {summary['measure']}, {summary['scale']} scale"
     if summary["rows"]:

@@ -7,17 +7,16 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
-from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
 from unshaken import pictures
-from unshaken.comparison import page
 from unshaken.comparison.compare import NothingFinished, Report, Stopped, compare
 from unshaken.comparison.drawings import drawings
 from unshaken.comparison.environment import environment
 from unshaken.comparison.folder import read_record, write_json
 from unshaken.comparison.recipe import Part, Recipe
+from unshaken.comparison.reproduction_report import render
 from unshaken.comparison.single import Loader
 from unshaken.comparison.statistics import mean_and_error
 from unshaken.data import DataError
@@ -246,86 +245,6 @@ def _measured(measure: str, record: Mapping[str, Any]) -> float:
     return float(record["seconds_per_step"]) * last["step"] / last["epoch"]
 
 
-def table_of(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows in words; times have their ratio to those of their part's first method."""
-    rows = summary["rows"]
-    if summary["measure"].startswith("seconds"):
-        first = {row["part"]: row for row in reversed(rows) if row["published"] is not None}
-        heads = ["data", "method", "paper, s", "÷ first", "ours, s", "÷ first", "seeds"]
-        return [*heads, "time per step"], [_times(row, first.get(row["part"], row)) for row in rows]
-    heads = ["data", "method", "paper", "ours", "seeds", "time per step", "augmentation"]
-    return heads, [_numbers(row) for row in rows]
-
-
-def _numbers(row: Mapping[str, Any]) -> list[str]:
-    published = "–" if row["published"] is None else f"{row['published']:.2f}"
-    if row["missing"]:
-        return [row["part"], row["method"], published, "not run", "", "", ""]
-    ours = "–" if row["mean"] is None else f"{row['mean']:.2f}"
-    if row.get("sem") is not None:
-        ours += f" ± {row['sem']:.2f}"
-    shown = [row["part"], row["method"], published, ours, str(row["seeds"] or ""), _step(row)]
-    return [*shown, row.get("augmentation", "")]
-
-
-def _times(row: Mapping[str, Any], first: Mapping[str, Any]) -> list[str]:
-    shown = [row["part"], row["method"]]
-    for key in ("published", "mean"):
-        own, one = row[key], first[key]
-        shown.append("–" if own is None else f"{own:.4g}")
-        shown.append("" if own is None or one is None else f"{own / one:.2f}")
-    return [*shown, str(row["seeds"] or ""), _step(row)]
-
-
-def _step(row: Mapping[str, Any]) -> str:
-    seconds = row["seconds_per_step"]
-    return "" if seconds is None else f"{1000 * seconds:.2f} ms"
-
-
-def render(
-    summary: Mapping[str, Any],
-    recipe: Recipe,
-    compared: Sequence[str],
-    drawn: Sequence[tuple[Figure, str]],
-) -> str:
-    """The report as HTML that opens offline."""
-    title = f"{recipe.title} ({recipe.name}, {summary['scale']} scale)"
-    unit = recipe.measure if recipe.measure.startswith("seconds") else f"{recipe.measure} in %"
-    over = f"{recipe.paper} · {unit}, mean ± standard error" if recipe.parts else recipe.paper
-    heads, rows = table_of(summary)
-    head = "".join(f'<th scope="col">{page.text(name)}</th>' for name in heads)
-    lines = [
-        "<tr>" + "".join(f"<td>{page.text(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    ]
-    body = [
-        f'<p class="over">{page.text(over)}</p>',
-        f"<h1>{page.text(recipe.title)}</h1>",
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-        if lines
-        else "",
-        *(f"<p>{page.text(said)}</p>" for said in summary["unavailable"].values()),
-        *(f"<p>{page.text(said)}</p>" for said in summary["failures"]),
-        *_pictures(drawn),
-        "<section><h2>Where this departs from the paper</h2><ul>",
-        *(f"<li>{page.text(said)}</li>" for said in summary["departures"]),
-        "</ul></section>",
-        *_parts(compared),
-        f"<section><h2>How this was made</h2>{page.facts(summary['environment'])}</section>",
-    ]
-    return page.page(title, body)
-
-
-def _parts(compared: Sequence[str]) -> list[str]:
-    """Where the report of each comparison lies."""
-    lines = [
-        f'<li><a href="{page.text(quote(folder))}/report.html">{page.text(folder)}</a></li>'
-        for folder in compared
-    ]
-    head = "<section><h2>Every part</h2><ul>"
-    return [head, *lines, "</ul></section>"] if lines else []
-
-
 def _saved(drawn: Sequence[tuple[Figure, str]], name: str, out: Path) -> Iterator[dict[str, str]]:
     """Write each picture to a file of its own; those of an earlier call that drew more go."""
     for old in out.glob(f"{name}-*.svg"):
@@ -336,11 +255,3 @@ def _saved(drawn: Sequence[tuple[Figure, str]], name: str, out: Path) -> Iterato
         content = pictures.svg(figure, name=f"{name}-{k}", label=caption, standalone=True)
         replace_bytes(out / file, content.encode())
         yield {"file": file, "caption": caption}
-
-
-def _pictures(drawn: Sequence[tuple[Figure, str]]) -> list[str]:
-    found = [
-        page.figure(pictures.svg(figure, name=f"picture{k}", label=caption), caption)
-        for k, (figure, caption) in enumerate(drawn)
-    ]
-    return ['<div class="figures">', *found, "</div>"] if found else []

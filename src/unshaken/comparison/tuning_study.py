@@ -98,7 +98,7 @@ class Study:
             if old != value:
                 raise ValueError(
                     f"out: {self.path} holds a study of other {_PLURAL.get(key, key)} "
-                    f"({_short(*_apart(old, value))} instead of {_short(*_apart(value, old))}); "
+                    f"({_short(_apart(old, value))} instead of {_short(_apart(value, old))}); "
                     "name another folder"
                 )
 
@@ -299,11 +299,11 @@ def _finished(states: Any) -> tuple[Any, Any]:
     return states.COMPLETE, states.PRUNED
 
 
-def _apart(value: Any, other: Any) -> tuple[Any]:
+def _apart(value: Any, other: Any) -> Any:
     """What of a value is not so in another one."""
     if isinstance(value, dict) and isinstance(other, dict):
-        return ({k: v for k, v in value.items() if k not in other or other[k] != v},)
-    return (value,)
+        return {k: v for k, v in value.items() if k not in other or other[k] != v}
+    return value
 
 
 def _short(value: Any) -> str:
