@@ -3,9 +3,9 @@
     UNSHAKEN_DATA=/path/to/data OMP_NUM_THREADS=1 python benchmarks/movements.py [CASE ...]
 
 Digits and MNIST with 100 labels and the rest unlabeled, each with a multilayer perceptron and with
-a small convolutional network; MNIST with 1000 labels alone; CIFAR-10 with 4000 labels alone,
-mirrored and shifted at random. Where there are unlabeled examples every method stands beside
-entropy minimization and class balance, and so does VAT.
+a small convolutional network; MNIST with 1000 labels alone, and VAT with all of them; CIFAR-10 with
+4000 labels alone, mirrored and shifted at random. Where there are unlabeled examples every method
+stands beside entropy minimization and class balance, and so does VAT.
 Movements are affine and elastic, or affine alone where the case says no more; their root mean
 square displacement is chosen for each method with the same grid, on held-out training examples and
 other seeds (:mod:`study`). A control "at equal cost" is random movement at its own best size with
@@ -217,11 +217,10 @@ CASES = {
     "mnist, all labels": Case(
         "mnist",
         {
-            # Radii as in the recipe of the papers' table, where they are said to come from.
+            # Twice the steps that the recipe of the papers' table has at its reduced scale, and the
+            # radius that is said there; movements, which are in that table, were not run so long.
             "baseline": Entry("baseline"),
             "VAT": Entry("vat", "radius", (3.0,)),
-            "random movement": Entry("random-elastic-labels", "radius", (2.0,)),
-            "worst movement": Entry("mat-elastic", "radius", (2.0,), control="random movement"),
         },
         {"network": {"name": "mlp", "widths": [1200, 600, 300, 150]}},
         {**MNIST, "steps": 16_000, "schedule": "linear:0.3", "compile": True},

@@ -15,6 +15,7 @@ CASES = {
     "digits-100": "digits, 100 labels",
     "digits-200": "digits, 200 labels alone",
     "mnist-1000": "mnist, 1000 labels alone",
+    "mnist": "mnist, all labels",
     "sinusoids": "sinusoids",
     "mnist-100": "mnist, 100 labels",
     "digits-100-conv": "digits, 100 labels, conv_tiny",
@@ -96,7 +97,7 @@ def movements(name: str) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     widths = "-".join(str(n) for n in about["network"].get("widths", ()))
     network = " ".join(filter(None, [about["network"]["name"], widths]))
-    chosen_on = "Nothing was chosen with this network"
+    chosen_on = "Nothing was chosen in this case"
     if any(found["chosen on"].values()):
         chosen_on = f"Chosen on {about['validation examples']} held-out training examples with "
         chosen_on += f"{seeds['chosen with']} other seeds"

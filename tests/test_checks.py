@@ -50,7 +50,7 @@ BAD_X = {
         r"x must be a floating-point tensor, got torch\.int64; convert .*x\.float\(\)",
     ),
     "booleans": (X > 0, TypeError, r"x must be a floating-point tensor, got torch\.bool"),
-    "complex": (X + 0j, TypeError, r"x must be a floating-point tensor, got torch\.complex64"),
+    "complex": (X + 0j, TypeError, r"x must be a tensor of real numbers, got torch\.complex64"),
     "vector": (X[:, 0, 0, 0], ValueError, r"x must have shape \(N, D\) or .*, got \(4,\)"),
     "scalar": (X.sum(), ValueError, r"x must have shape .*, got \(\)"),
     "empty": (X[:0], ValueError, r"x must have shape .* N >= 1, got \(0, 2, 5, 7\)"),

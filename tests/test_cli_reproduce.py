@@ -79,6 +79,7 @@ def test_a_table_with_a_part_whose_data_are_missing(monkeypatch, tmp_path):
     assert rows["mnist", "vat"]["published"] == 0.64
     assert rows["mnist", "vat"]["values"] == []
     assert "Quick scale, which tells nothing" in said.out
+    assert "At the reduced scale" not in said.out
     assert (folder / "synthetic/report.html").exists()
     assert 'href="synthetic/report.html"' in (folder / "report.html").read_text()
 

@@ -66,6 +66,11 @@ def inputs(x: Any, name: str = "x") -> None:
     """A floating-point tensor ``(N, ...)`` with N >= 1 and only finite values."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
+    if x.is_complex():
+        raise TypeError(
+            f"{name} must be a tensor of real numbers, got {x.dtype}; give its real and imaginary "
+            f"parts, as torch.view_as_real({name}), and join them in the model"
+        )
     if not x.is_floating_point():
         raise TypeError(
             f"{name} must be a floating-point tensor, got {x.dtype}; convert it with "

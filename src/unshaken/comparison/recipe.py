@@ -20,6 +20,10 @@ SEEDS: Mapping[str, int] = {"reduced": 3, "quick": 2}
 """Runs of each method at most, where the scale is not the full one."""
 
 
+_REDUCED = "At the reduced scale"
+"""How a departure begins that concerns that scale alone."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One data set of a table or figure.
@@ -116,6 +120,10 @@ class Recipe:
                 f"{self.name}: nothing smaller than full says anything of the published numbers"
             )
         return tuple(found)
+
+    def departures_at(self, scale: str) -> list[str]:
+        """Those that concern a scale."""
+        return [d for d in self.departures if scale == "reduced" or not d.startswith(_REDUCED)]
 
     def runs_at(self, scale: str) -> int:
         """Runs of each method at a scale."""

@@ -140,7 +140,7 @@ def reproduce(
         "scale": scale,
         "steps": {part.name: part.at(scale).training["steps"] for part in chosen},
         "rows": rows,
-        "departures": [*recipe.departures, *_smaller(recipe, chosen, scale)],
+        "departures": [*recipe.departures_at(scale), *_smaller(recipe, chosen, scale)],
         "unavailable": unavailable,
         "lost": lost,
         "failures": failures,
