@@ -192,6 +192,8 @@ def test_several_threads_leave_the_switches_of_the_process_as_they_were():
         def forward(self, x):
             return self.head(self.encoder(x.transpose(1, 2)).mean(1))
 
+    import torch._dynamo  # the stance is taken only where something may be compiled
+
     def work() -> None:
         model, vmt = Net(), VMT(fields.Shift())
         x, y = torch.randn(8, 16, 12), torch.arange(8) % 4
@@ -208,6 +210,15 @@ def test_several_threads_leave_the_switches_of_the_process_as_they_were():
             thread.join()
     finally:
         sys.setswitchinterval(before)
+    # Compiled code runs as such again: PyTorch's stance is one for all threads, too.
+    traced = []
+
+    def backend(graph, inputs):
+        traced.append(graph)
+        return graph.forward
+
+    torch.compile(lambda x: x.sin() + 1, backend=backend)(torch.ones(3))
+    assert len(traced) == 1
     assert torch.backends.cuda.flash_sdp_enabled()
     assert torch.backends.cuda.mem_efficient_sdp_enabled()
     assert torch.backends.mha.get_fastpath_enabled()

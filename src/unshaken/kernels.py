@@ -66,8 +66,19 @@ def _no_fast_path() -> Callable[[], None]:
     return back
 
 
+def _force_eager() -> Callable[[], None]:
+    stance: Any = torch.compiler.set_stance("force_eager")
+    stance.__enter__()
+
+    def back() -> None:
+        stance.__exit__(None, None, None)
+
+    return back
+
+
 _MATH = Switch(_only_math)
 _SLOW = Switch(_no_fast_path)
+_EAGER = Switch(_force_eager)
 
 
 def differentiable_attention() -> AbstractContextManager[Any]:
@@ -87,8 +98,7 @@ def uncompiled() -> AbstractContextManager[Any]:
     """
     if "torch._dynamo" not in sys.modules or torch.compiler.is_compiling():
         return nullcontext()
-    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
-    return stance
+    return _EAGER()
 
 
 @_disable_dynamo

@@ -22,9 +22,9 @@ Model = Callable[[Tensor], Tensor]
 TINY = 1 << 12
 """Numbers in a batch below which looking at each of the model's calls costs more than it saves."""
 
-LIFT = 1024.0
+LOSS_SCALE = 1024.0
 """Under float16 the gradient of a sure prediction would fall below its range, as a gradient scaler
-knows; this is what that starts with for one of some sixty examples."""
+knows; this is about what that starts with for each example of a batch."""
 
 _NO_GRAPH = (
     "model gives outputs that do not depend on x through autograd; a regularizer needs a model "
@@ -297,16 +297,16 @@ class CleanPass:
         if leaf is None or self._attached is None or not self._attached.requires_grad:
             return None
         total = divergence(self._attached, divergence.target(self._attached, self.y)).sum()
-        lift = 1.0 if create_graph else self._lift
+        scale = 1.0 if create_graph else self._loss_scale
         with nullcontext() if self._session is None else self._session.gradient_in_input():
             (gradient,) = torch.autograd.grad(
-                _lifted(total, lift),
+                _scaled(total, scale),
                 leaf,
                 retain_graph=True,
                 create_graph=create_graph,
                 allow_unused=True,
             )
-        return _lowered(gradient, lift)
+        return _unscaled(gradient, scale)
 
     def _from_new_pass(self, divergence: Divergence, create_graph: bool) -> Tensor:
         leaf = self.own_leaf(full=True) if create_graph else self.leaf_of(self.x.detach())
@@ -321,12 +321,12 @@ class CleanPass:
                 self._detached = logits.detach()
             total = divergence(logits, divergence.target(logits, self.y)).sum()
             _require_graph(total)
-            lift = 1.0 if create_graph else self._lift
+            scale = 1.0 if create_graph else self._loss_scale
             with session.gradient_in_input():
                 (gradient,) = torch.autograd.grad(
-                    _lifted(total, lift), leaf, create_graph=create_graph, allow_unused=True
+                    _scaled(total, scale), leaf, create_graph=create_graph, allow_unused=True
                 )
-        return reached(_lowered(gradient, lift))
+        return reached(_unscaled(gradient, scale))
 
     def _replaced(self, session: Session) -> AbstractContextManager[Any]:
         """The model's layers replaced, where the batch is not too small for it to pay."""
@@ -339,18 +339,18 @@ class CleanPass:
             leaf = x.detach().requires_grad_()
             total = divergence(self.again(leaf), target).sum()
             _require_graph(total)
-            lift = self._lift
-            (gradient,) = torch.autograd.grad(_lifted(total, lift), leaf, allow_unused=True)
-        return reached(_lowered(gradient, lift))
+            scale = self._loss_scale
+            (gradient,) = torch.autograd.grad(_scaled(total, scale), leaf, allow_unused=True)
+        return reached(_unscaled(gradient, scale))
 
     @property
-    def _lift(self) -> float:
+    def _loss_scale(self) -> float:
         """What the loss is multiplied with on its way back to the input."""
         device = self.x.device.type
         half = self.x.dtype == torch.float16 or (
             self.mixed and torch.get_autocast_dtype(device) == torch.float16
         )
-        return LIFT if half else 1.0
+        return LOSS_SCALE if half else 1.0
 
 
 def reached(gradient: Tensor | None) -> Tensor:
@@ -364,15 +364,15 @@ def reached(gradient: Tensor | None) -> Tensor:
     return gradient
 
 
-def _lifted(total: Tensor, lift: float) -> Tensor:
-    return total if lift == 1 else lift * total
+def _scaled(total: Tensor, scale: float) -> Tensor:
+    return total if scale == 1 else scale * total
 
 
-def _lowered(gradient: Tensor | None, lift: float) -> Tensor | None:
-    """The gradient of the loss itself, from that of ``lift`` times it."""
-    if gradient is None or lift == 1:
+def _unscaled(gradient: Tensor | None, scale: float) -> Tensor | None:
+    """The gradient of the loss itself, from that of ``scale`` times it."""
+    if gradient is None or scale == 1:
         return gradient
-    return gradient.float() / lift
+    return gradient.float() / scale
 
 
 def tensor_of(outputs: Any, rows: int) -> Tensor:

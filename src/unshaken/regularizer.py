@@ -269,8 +269,6 @@ class Regularizer(Term):
 
     def problem(self, clean: CleanPass) -> Problem:
         """The adversary's problem for one batch."""
-        if clean.policy != self.batch_norm:
-            clean = clean.with_policy(self.batch_norm)
         return Problem(clean, self.perturbation, self.divergence)
 
     def check(self, x: Tensor) -> None:

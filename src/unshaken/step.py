@@ -141,7 +141,7 @@ class Step:
         )
         for a in apart:
             if a.term.needs == "linearization" or (a.term.needs == "input" and not at_once):
-                found[a.name] = a.term.search(clean)
+                found[a.name] = a.term.search(_for_term(a, clean))
         means = [] if loss is None else [loss]
         for a in on_graph:
             means.append(self._weighted(a, a.term.penalize(_for_term(a, clean)), clean))
@@ -156,7 +156,7 @@ class Step:
         if isinstance(total, Taken):
             clean.settle()
         for a in apart:
-            hit = found[a.name] if a.name in found else a.term.search(clean)
+            hit = found[a.name] if a.name in found else a.term.search(_for_term(a, clean))
             penalty = a.term.penalize(_for_term(a, clean), hit)
             value = self._weighted(a, penalty, clean)
             report[a.name] = value.detach()
@@ -177,10 +177,7 @@ class Step:
 def _for_term(acting: Acting, clean: CleanPass) -> CleanPass:
     """The clean pass as a term sees it: what passes it makes follow its own policy."""
     own = acting.term.batch_norm
-    # A regularizer changes the policy itself, where it sets its adversary the problem.
-    if isinstance(acting.term, Regularizer) or own == clean.policy:
-        return clean
-    return clean.with_policy(own)
+    return clean if own == clean.policy else clean.with_policy(own)
 
 
 def supervised_means(criterion: Divergence, logits: Tensor, y: Tensor) -> Tensor:

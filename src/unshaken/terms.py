@@ -7,6 +7,7 @@ from torch import Tensor
 
 from unshaken import draws
 from unshaken.adversaries.base import Penalty
+from unshaken.divergences import at_least_single
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Found, Term
 
@@ -19,9 +20,7 @@ def _log_probabilities(clean: CleanPass) -> tuple[Tensor, Tensor]:
         )
     # A view of its own, so that this term's gradient can be told from the others'.
     signal = logits.view_as(logits)
-    return signal, signal.float().log_softmax(
-        1
-    ) if logits.element_size() < 4 else signal.log_softmax(1)
+    return signal, at_least_single(signal).log_softmax(1)
 
 
 class EntropyMinimization(Term):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from unshaken import checks, draws
+from unshaken.divergences import at_least_single
 from unshaken.passes import CleanPass
 from unshaken.regularizer import Term
 
@@ -56,7 +57,7 @@ def probabilities(logits: Tensor) -> Tensor:
         raise ValueError(
             f"model must give outputs (N, C) with at least 2 classes, got {tuple(logits.shape)}"
         )
-    return (logits.float() if logits.element_size() < 4 else logits).softmax(1)
+    return at_least_single(logits).softmax(1)
 
 
 def squared_distance(p: Tensor, q: Tensor) -> Tensor:
