@@ -176,14 +176,17 @@ def stacks(data: str) -> str:
     found = stored("stacked_seeds.json")
     rows = [row for row in found["steps"] if row["data"] == data]
     lines = [
-        "| network | method | seeds | one by one (ms) | stacked (ms) | ratio |",
-        "|---" * 6 + "|",
+        "| network | method | seeds | one by one (ms) | stacked (ms) | ratio | "
+        "compiled (ms) | ratio |",
+        "|---" * 8 + "|",
     ]
     for row in rows:
         widths = "-".join(map(str, row["network"].get("widths", [row["network"]["name"]])))
         cells = [widths, row["method"], str(row["seeds"])]
         cells += [f"{row[f'{kind} (ms)']:.1f}" for kind in ("one by one", "stacked")]
         cells.append(f"{row['ratio']:.2f}")
+        compiled, ratio = row.get("compiled (ms)"), row.get("compiled ratio")
+        cells += ["", ""] if compiled is None else [f"{compiled:.1f}", f"{ratio:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     where = found["environment"]
     lines += [

@@ -2,21 +2,22 @@
 
     OMP_NUM_THREADS=1 python benchmarks/stacked_seeds.py --json FILE
 
-For each case runs of both kinds alternate. ``one by one`` is the CPU time of a step of a run by
-itself times the number of seeds, ``stacked`` that of a step of the stack, both as the training
-loop's clock measures them, evaluations left out; medians over the rounds, and the median of the
-ratio. ``products`` is the time that the matrix products of a step of all seeds would take at the
-speed of a large product, which no stack can undercut. The last part is a whole comparison with
-evaluations, by both ways.
+For each case runs of all kinds alternate. ``one by one`` is the CPU time of a step of a run by
+itself times the number of seeds, ``stacked`` that of a step of the stack, ``compiled`` that of a
+stack whose steps are compiled as a whole, all as the training loop's clock measures them,
+evaluations left out; medians over the rounds, and the medians of the ratios. ``products`` is the
+time that the matrix products of a step of all seeds would take at the speed of a large product,
+which no stack can undercut. The last part is a whole comparison with evaluations, by both ways.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,22 +73,27 @@ def measure(case: Case, rounds: int, flops_per_second: float) -> dict[str, Any]:
     protocol = protocol_of(case)
     loads = [Loader() for _ in range(case.seeds)]
 
-    def member(seed: int) -> Member:
+    def member(seed: int, compiled: bool = False) -> Member:
         found = prepare(protocol, case.method, seed, {}, loads[seed])
         # No probes of the alarm: they are rare in a run, but not in its first steps.
         found.objective.alarm = None
-        return Member(found.objective, found.dataset, found.chosen, protocol.config(seed))
+        config = replace(protocol.config(seed), compile=compiled)
+        return Member(found.objective, found.dataset, found.chosen, config)
 
-    alone, together = [], []
+    def stack(compiled: bool) -> float:
+        trained = train_stacked([member(seed, compiled) for seed in range(case.seeds)])
+        if trained is None or trained[0].result is None:
+            raise RuntimeError(f"{case} cannot be stacked")
+        return trained[0].result.seconds_per_step
+
+    compiles = case.method != "dropout"
+    alone, together, faster = [], [], []
     for _ in range(rounds):
         one = member(0)
         result = train(one.objective, one.dataset, one.split, one.config, device="cpu")
         alone.append(case.seeds * result.seconds_per_step)
-        trained = train_stacked([member(seed) for seed in range(case.seeds)])
-        if trained is None or trained[0].result is None:
-            raise RuntimeError(f"{case} cannot be stacked")
-        together.append(trained[0].result.seconds_per_step)
-    ratios = [a / b for a, b in zip(alone, together, strict=True)]
+        together.append(stack(compiled=False))
+        faster.append(stack(compiled=True) if compiles else math.nan)
     products = case.seeds * flops(member(0)) / flops_per_second
     return {
         "data": case.data,
@@ -96,9 +102,15 @@ def measure(case: Case, rounds: int, flops_per_second: float) -> dict[str, Any]:
         "seeds": case.seeds,
         "one by one (ms)": 1e3 * statistics.median(alone),
         "stacked (ms)": 1e3 * statistics.median(together),
+        "compiled (ms)": 1e3 * statistics.median(faster) if compiles else None,
         "products (ms)": 1e3 * products,
-        "ratio": statistics.median(ratios),
+        "ratio": _ratio(alone, together),
+        "compiled ratio": _ratio(alone, faster) if compiles else None,
     }
+
+
+def _ratio(alone: list[float], together: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(alone, together, strict=True))
 
 
 def flops(member: Member) -> float:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ _SHARES: ContextVar[Shares | None] = ContextVar("shares", default=None)
 
 
 def _shares() -> Shares | None:
-    # Compiled code is handed its numbers and knows one process and one group only.
+    # Compiled code is handed its numbers and its groups, and knows one process only.
     return None if torch.compiler.is_compiling() else _SHARES.get()
 
 
@@ -120,6 +121,8 @@ def rank() -> int:
 
 def groups() -> int:
     """How many equal groups of rows a batch consists of; 1 outside :func:`grouped`."""
+    if torch.compiler.is_compiling():
+        return tape.groups()
     shares = _shares()
     return 1 if shares is None else len(shares.generators.drawing)
 
@@ -153,6 +156,11 @@ def common(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         ``(groups, count)``.
     """
     return tape.answer(_common, (count,), dtype, device)
+
+
+def common_beta(alpha: float, count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers of Beta(α, α), shared as those of :func:`common`: its quantiles at such numbers."""
+    return tape.answer(partial(_common_beta, alpha), (count,), dtype, device)
 
 
 def bernoulli(share: float, like: Tensor) -> Tensor:
@@ -244,6 +252,15 @@ def _common(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) ->
     return torch.stack(
         [torch.rand(shape, generator=g, dtype=dtype, device=device) for g in found.drawing]
     )
+
+
+def _common_beta(
+    alpha: float, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    from scipy.special import betaincinv  # a tenth of a second, for those who want it
+
+    uniform = _common(shape, torch.float64, device).cpu().numpy()
+    return torch.from_numpy(betaincinv(alpha, alpha, uniform)).to(device, dtype)
 
 
 def _rows(

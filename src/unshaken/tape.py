@@ -61,6 +61,7 @@ class _Hand:
     def __init__(self) -> None:
         self.numbers: list[Tensor] = []
         self.taken = 0
+        self.groups = 1
 
 
 _TAPES: list[Tape] = []
@@ -79,8 +80,19 @@ def written_down() -> Iterator[Tape]:
         _TAPES.remove(tape)
 
 
-def hand(numbers: Sequence[Tensor]) -> None:
-    """Numbers that compiled code takes, one after the other, instead of drawing."""
+def groups() -> int:
+    """How many groups of rows (:func:`unshaken.draws.groups`) the batch of compiled code has."""
+    return _HAND.groups
+
+
+def hand(numbers: Sequence[Tensor], groups: int = 1) -> None:
+    """Numbers that compiled code takes, one after the other, instead of drawing.
+
+    Args:
+        numbers: the answers, in turn.
+        groups: how many groups of rows its batch has.
+    """
+    _HAND.groups = groups
     _HAND.numbers = list(numbers)
     _HAND.taken = 0
 

@@ -84,9 +84,9 @@ class WholeStep:
         """The loss and the report; None where this step has to run as it is."""
         x = batch.x
         mixed = torch.is_autocast_enabled(x.device.type)
-        if mixed or draws.groups() > 1 or draws.processes() > 1:
+        if mixed or draws.processes() > 1:
             return None
-        key = (tuple(a.name for a in acting), *map(_kind, _tensors(batch)))
+        key = (draws.groups(), tuple(a.name for a in acting), *map(_kind, _tensors(batch)))
         if key not in self._found:
             self._found[key] = self._prepare(objective, acting, batch)
         code = self._found[key]
@@ -97,12 +97,12 @@ class WholeStep:
             tensors[k] = checks.in_range(_integers(tensors[k]), limit, name, ignore)
         state = None if code.traced else RandomState(x.device)
         drawn = [request() for request in code.requests]
-        weights = torch.tensor([float(a.weight) for a in acting]).to(x.device, x.dtype)
+        weights = _weights(acting, x)
         leaves = [p for p in objective.parameters() if p.requires_grad]
         names, terms = [a.name for a in acting], [a.term for a in acting]
         try:
             total, report, gradients = code.run(
-                objective, names, terms, weights, tensors, drawn, leaves
+                objective, names, terms, weights, tensors, drawn, draws.groups(), leaves
             )
         except TorchDynamoException as error:
             self._found[key] = None
@@ -164,16 +164,25 @@ def _step(
     weights: Tensor,
     tensors: list[Any],
     drawn: list[Tensor],
+    groups: int,
     leaves: list[Tensor],
 ) -> Found:
     """One step without its checks: the loss, the report, the gradient in each leaf."""
-    tape.hand(drawn)
+    tape.hand(drawn, groups)
     batch = Batch(*tensors)
     total = Taken(batch.x, leaves)
     acting = [Acting(*each) for each in zip(names, terms, weights.unbind(), strict=True)]
     _, _, report = objective.step().add_all(total, acting, batch)
     tape.hand([])
     return total.total, report, total.gradients
+
+
+def _weights(acting: Sequence[Acting], like: Tensor) -> Tensor:
+    """The terms' weights, one number each, or one for each network of a stack."""
+    if not acting:
+        return like.new_empty(0)
+    each = [torch.as_tensor(a.weight, dtype=torch.float64) for a in acting]
+    return torch.stack(torch.broadcast_tensors(*each)).to(like.device, like.dtype)
 
 
 def _tensors(batch: Batch) -> tuple[Tensor | None, ...]:

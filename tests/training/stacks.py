@@ -55,32 +55,28 @@ def measure(model: nn.Module, step: int) -> dict[str, float]:
 def both(
     method: str, seeds: Sequence[int], *, augment: Augmentation | None = None, **changes: Any
 ) -> tuple[list[tuple[Objective, Result]], list[tuple[Objective, Result]]]:
-    alone, together = [], []
+    alone = []
     for seed in seeds:
-        own = objective(method, seed)
-        alone.append(
-            (
-                own,
-                train(
-                    own,
-                    *data(seed),
-                    config(seed, **changes),
-                    evaluate=measure,
-                    device="cpu",
-                    augment=augment,
-                ),
-            )
-        )
+        own, given = objective(method, seed), config(seed, **changes)
+        result = train(own, *data(seed), given, evaluate=measure, device="cpu", augment=augment)
+        alone.append((own, result))
+    return alone, as_one(method, seeds, augment=augment, **changes)
+
+
+def as_one(
+    method: str, seeds: Sequence[int], *, augment: Augmentation | None = None, **changes: Any
+) -> list[tuple[Objective, Result]]:
     members = [
         Member(objective(method, seed), *data(seed), config(seed, **changes), measure)
         for seed in seeds
     ]
     trained = train_stacked(members, augment=augment)
     assert trained is not None
+    together = []
     for member, one in zip(members, trained, strict=True):
         assert one.result is not None
         together.append((member.objective, one.result))
-    return alone, together
+    return together
 
 
 def states(run: tuple[Objective, Result]) -> dict[str, Tensor]:

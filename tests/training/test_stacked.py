@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from tests.training.stacks import (
     CLASSES,
     METHODS,
+    as_one,
     assert_alike,
     both,
     config,
@@ -17,7 +19,7 @@ from tests.training.stacks import (
     measure,
     objective,
 )
-from unshaken import AlarmWarning, Objective, Random, models
+from unshaken import AlarmWarning, Objective, Random, models, whole_step
 from unshaken.data import Augmentation
 from unshaken.methods import catalog
 from unshaken.perturbations import Mask
@@ -106,6 +108,56 @@ def test_runs_may_differ_in_weight_and_radius(method):
         assert one.result is not None
         together.append((member.objective, one.result))
     assert_alike(alone, together, 1e-6 if method in ("vat", "mvat") else 1e-11)
+
+
+@pytest.fixture
+def compiling(monkeypatch):
+    """``compile=True`` traces and differentiates as the default, and generates no code."""
+    whole = Objective.compile
+    monkeypatch.setattr(Objective, "compile", lambda own: whole(own, backend="aot_eager"))
+    monkeypatch.setattr("unshaken.training.compilation._has_compiler", lambda: True)
+    counted = []
+    hand_out = whole_step.hand_out
+    monkeypatch.setattr(whole_step, "hand_out", lambda *a: counted.append(1) or hand_out(*a))
+    return counted
+
+
+@pytest.mark.parametrize(
+    "method", ["baseline", "vat", "at-l2+balance", "vmt-all", "xat", "xvat-transductive", "mixup"]
+)
+def test_compiled_steps_of_a_stack(method, compiling):
+    # Where they begin: until the eighth call the alarm looks at terms.
+    settings = {"precision": "64", "steps": 12, "optimizer": "sgd"}
+    apart = as_one(method, (3, 4, 11), **settings)
+    assert not compiling
+    together = as_one(method, (3, 4, 11), **settings, compile=True)
+    assert compiling
+    assert_alike(apart, together, 1e-7 if by_difference(method) else 1e-11)
+
+
+def test_compiled_steps_of_runs_that_differ_in_weight_and_radius(compiling):
+    settings = config(4, precision="64", steps=3)
+    ends = []
+    for compile_ in (False, True):
+        members = [
+            Member(
+                objective("at-l2+vmt-shift", 4, {"at-l2": {"weight": weight, "radius": radius}}),
+                *data(4),
+                replace(settings, compile=compile_),
+                measure,
+            )
+            for weight, radius in ((0.5, 0.1), (2.0, 0.3))
+        ]
+        for member in members:
+            member.objective.alarm = None
+        trained = train_stacked(members)
+        ends.append([(m.objective, t.result) for m, t in zip(members, trained, strict=True)])
+    assert_alike(*ends, 1e-11)
+
+
+def test_compiled_code_cannot_draw_the_dropout_of_each():
+    members = [Member(objective("dropout", s), *data(s), config(s, compile=True)) for s in (1, 2)]
+    assert train_stacked(members) is None
 
 
 def test_sizes_of_masks_must_agree():

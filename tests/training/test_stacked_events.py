@@ -136,7 +136,7 @@ def test_signals_stop_all_of_them():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"clip": 1.0}, {"precision": "bf16"}, {"compile": True}], ids=str
+    "changes", [{"clip": 1.0}, {"precision": "bf16"}, {"swa": "0.5:1"}], ids=str
 )
 def test_settings_that_cannot_be_stacked(changes):
     assert not can_stack(config(0, **changes))

@@ -28,9 +28,8 @@ from unshaken.data import Dataset
 from unshaken.data.paged import Paged
 from unshaken.methods import catalog
 from unshaken.objective import Objective
-from unshaken.stacking import stack_objectives
 from unshaken.training import NonFiniteError, train
-from unshaken.training.stacked import Member, can_stack, train_stacked
+from unshaken.training.stacked import Member, can_stack, stack_for, train_stacked
 
 WIDEST = 10
 """Seeds in one stack: it must not depend on the number of processes, as the numbers must not."""
@@ -61,13 +60,9 @@ def suits(
         dataset: the protocol's data.
         count: how many seeds.
     """
+    config = protocol.config(0, settings)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if (
-        count < 2
-        or several
-        or torch.cuda.is_available()
-        or not can_stack(protocol.config(0, settings))
-    ):
+    if count < 2 or several or torch.cuda.is_available() or not can_stack(config):
         return False
     x = dataset.x_all
     if isinstance(x, Paged) or count * x.nbytes > MEMORY:
@@ -79,7 +74,7 @@ def suits(
             return False
         shape = replace(shape, examples=1, network=model)
         objective = Objective(model, *catalog.build(method, shape, settings))
-    return stack_objectives([objective]) is not None
+    return stack_for([objective], config) is not None
 
 
 def run_stack(

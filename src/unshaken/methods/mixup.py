@@ -60,11 +60,8 @@ class Mixup(Term):
         return Penalty(value, None, outputs)
 
     def _share(self, x: Tensor) -> Tensor:
-        """λ of each row: the quantile of Beta(α, α) at a uniform number of its group."""
-        from scipy.special import betaincinv  # a tenth of a second, for those who mix
-
-        u = draws.common(1, torch.float64, x.device)
-        found = torch.from_numpy(betaincinv(self.alpha, self.alpha, u.cpu().numpy()))
+        """λ of each row, which all rows of its group have in common."""
+        found = draws.common_beta(self.alpha, 1, torch.float64, x.device)
         return draws.to_rows(found.to(x), len(x)).squeeze(1)
 
     def extra_repr(self) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from unshaken import draws
 
@@ -147,16 +148,8 @@ class StackedBatchNorm(_BatchNorm, Stacked):
         """Any number of axes: the ordinary layers have checked theirs, or will."""
 
 
-class StackedDropout(nn.Module):
-    """Dropout whose masks for each network are those that it would draw alone.
-
-    Args:
-        p: the probability that a value is set to zero.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
+class StackedDropout(_DropoutNd):
+    """Dropout whose masks for each network are those that it would draw alone."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
@@ -164,9 +157,6 @@ class StackedDropout(nn.Module):
         if self.p == 1:
             return x * 0
         return x * draws.bernoulli(1 - self.p, x).div_(1 - self.p)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
 
 
 def _side_by_side(x: Tensor, count: int) -> Tensor:

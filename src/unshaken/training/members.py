@@ -48,11 +48,10 @@ class Trained:
 def can_stack(config: TrainingConfig) -> bool:
     """Whether runs with these settings can be trained as one.
 
-    They cannot with mixed precision, whose loss scale all would share, with a compiled network, or
-    with gradients clipped by a norm that all would share, or with averages whose batch norm wants
-    passes of its own.
+    They cannot with mixed precision, whose loss scale all would share, with gradients clipped by a
+    norm that all would share, or with averages whose batch norm wants passes of its own.
     """
-    plain = config.precision in ("32", "64") and not config.compile and not config.channels_last
+    plain = config.precision in ("32", "64") and not config.channels_last
     return plain and config.clip is None and config.swa is None
 
 

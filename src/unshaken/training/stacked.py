@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import draws
+from ..autograd import drops_out
 from ..data.seeds import seed_of
 from ..models import unstack
 from ..models.stacked_layers import StackedDropout
@@ -18,6 +19,8 @@ from ..regularizer import Term
 from ..stacking import StackedAlarm, stack_objectives, unstack_objectives
 from .averages import average_of
 from .clock import StepClock
+from .compilation import compiled
+from .config import TrainingConfig
 from .feed import Feed
 from .interruption import Interrupted, SignalWatch, StopEvaluation
 from .loop import Result
@@ -27,9 +30,22 @@ from .modes import evaluation_mode, modes_kept
 from .optimizers import build_optimizer, learning_rates
 from .stacked_feed import StackedFeed
 
-__all__ = ["Member", "Trained", "can_stack", "train_stacked"]
+__all__ = ["Member", "Trained", "can_stack", "stack_for", "train_stacked"]
 
 _CPU = torch.device("cpu")
+
+
+def stack_for(objectives: Sequence[Objective], config: TrainingConfig) -> Objective | None:
+    """The objective of all of them at once; None where one cannot be made or trained so.
+
+    Args:
+        objectives: those of the runs, see :func:`unshaken.stacking.stack_objectives`.
+        config: of any of the runs.
+    """
+    stacked = stack_objectives(objectives)
+    if stacked is not None and config.compile and drops_out(stacked.model):
+        return None  # compiled code cannot draw each run's own masks
+    return stacked
 
 
 def train_stacked(
@@ -62,7 +78,7 @@ def train_stacked(
             member.objective.to(_CPU).train()
             if first.precision == "64":
                 member.objective.double()
-        stacked = stack_objectives([member.objective for member in members])
+        stacked = stack_for([member.objective for member in members], first)
         if stacked is None:
             return None
         stack.enter_context(torch.random.fork_rng(devices=[]))
@@ -92,6 +108,7 @@ class _Stack:
         self._set_rates = learning_rates(self._optimizer, config)
         self._trained = [p for group in self._optimizer.param_groups for p in group["params"]]
         self._average = average_of(stacked.model, config)
+        self._running = compiled(stacked, _CPU) if config.compile else stacked
         self._shown = [m.objective.model for m in members]
         if self._average is not None:
             self._shown = [copy.deepcopy(model) for model in self._shown]
@@ -115,7 +132,7 @@ class _Stack:
             self._clock.tick()
             done = step + 1
             if done % self._feeds[0].steps_per_epoch == 0:
-                self._objective.end_epoch()
+                self._running.end_epoch()
             every = config.evaluate_every
             if self._watch.received is None and all(self._failures):
                 break
@@ -139,7 +156,7 @@ class _Stack:
                     generator.manual_seed(seed_of("draws", member.config.seed, step, micro))
             with draws.grouped(self._drawing, self._layers_draw):
                 batch = self._batches.batch(step, micro)
-                loss: Tensor = self._objective(
+                loss: Tensor = self._running(
                     batch.x,
                     batch.y,
                     unlabeled=batch.unlabeled,
@@ -154,7 +171,7 @@ class _Stack:
         return lr
 
     def _note(self, step: int, micro: int) -> None:
-        report = {k: v.reshape(-1).tolist() for k, v in self._objective.report.items()}
+        report = {k: v.reshape(-1).tolist() for k, v in self._running.report.items()}
         for k, meter in enumerate(self._meters):
             if self._failures[k] is None:
                 bad = meter.take(step, micro, {name: values[k] for name, values in report.items()})
