@@ -31,7 +31,7 @@ from unshaken.comparison.single import Loader, prepare, run
 from unshaken.comparison.stacks import run_stack
 from unshaken.methods import catalog
 from unshaken.training import train
-from unshaken.training.stacked import Member, train_stacked
+from unshaken.training.stacked import Member, stack_for, train_stacked
 
 SEEDS = (1, 5, 10, 20)
 WIDE = {"name": "mlp", "widths": [1200, 600, 300, 150]}
@@ -69,7 +69,8 @@ def protocol_of(case: Case) -> Protocol:
     return found.with_changes(training=training, network=network)
 
 
-def measure(case: Case, rounds: int, flops_per_second: float) -> dict[str, Any]:
+def measure(case: Case, rounds: int, flops_per_second: float) -> dict[str, Any] | None:
+    """What the table holds of a case; None where its method cannot be stacked."""
     protocol = protocol_of(case)
     loads = [Loader() for _ in range(case.seeds)]
 
@@ -89,7 +90,9 @@ def measure(case: Case, rounds: int, flops_per_second: float) -> dict[str, Any]:
             raise RuntimeError(f"{case} cannot be stacked")
         return trained[0].result.seconds_per_step
 
-    compiles = case.method != "dropout"
+    if stack_for([member(0).objective], protocol.config(0)) is None:
+        return None
+    compiles = stack_for([member(0).objective], member(0, compiled=True).config) is not None
     alone, together, faster = [], [], []
     for _ in range(rounds):
         one = member(0)
@@ -189,8 +192,10 @@ def main() -> None:
     found = speed()
     steps = []
     for case in cases():
-        steps.append(measure(case, arguments.rounds, found))
-        print(steps[-1], flush=True)
+        row = measure(case, arguments.rounds, found)
+        if row is not None:
+            steps.append(row)
+            print(row, flush=True)
     runs = []
     for data, method, count in (
         ("digits", "baseline", 500),

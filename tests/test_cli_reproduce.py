@@ -214,8 +214,8 @@ def test_mistakes(tmp_path):
     assert "parts must be among synthetic, mnist; got 'svhn'" in mistake(
         "reproduce", "vmt-table-2", "--parts", "svhn", "--out", tmp_path
     )
-    assert "scale must be full or quick for cifar10 of vmt-table-3" in mistake(
-        "reproduce", "vmt-table-3", "--scale", "reduced", "--out", tmp_path
+    assert "scale must be full or quick for cifar100 of xvat-table-2" in mistake(
+        "reproduce", "xvat-table-2", "--scale", "reduced", "--out", tmp_path
     )
     assert "--name must say which" in mistake("reproduce")
     assert not list(tmp_path.iterdir())

@@ -134,7 +134,9 @@ class Tabulated(MaskPlayer):
         size: the spatial size of an example (or ``(D,)`` for inputs ``(N, D)``).
         learning_rate: the paper's 1e-3 (SGD).
         sparse: give the table a sparse gradient, for ``SGD`` or ``SparseAdam``: then a step costs
-            the same for any number of examples.
+            the same for any number of examples. :func:`unshaken.training.train` moves such a table
+            by plain SGD at ``learning_rate``, as the paper does, whatever its optimizer. (Where
+            several processes share a batch, and in compiled steps, the gradient is dense.)
         estimator: how D's gradient reaches ``log α``, one of :data:`ESTIMATORS`.
     """
 
@@ -165,7 +167,9 @@ class Tabulated(MaskPlayer):
                 f"size must be the spatial size of an example, {size} for inputs "
                 f"{tuple(problem.x.shape)}, got {self.size}"
             )
-        rows = F.embedding(index.to(self.table.device), self.table, sparse=self.sparse)
+        # Neither compiled code nor every way of averaging over processes knows sparse gradients.
+        sparse = self.sparse and not torch.compiler.is_compiling() and draws.processes() == 1
+        rows = F.embedding(index.to(self.table.device), self.table, sparse=sparse)
         return rows.reshape(shape)
 
     def extra_repr(self) -> str:

@@ -21,7 +21,10 @@ from unshaken.regularizer import Regularizer, Term
 
 _FINITE = {"radius": 1.0, "weight": 1.0, "steps": 1.0}
 _PIXELS = {"radius": Range(0.02, 4.0)}
-_ROWS = {"learning_rate": Range(1e-4, 1.0, searched=False)}
+_ROWS = {
+    "learning_rate": Range(1e-4, 1.0, searched=False),
+    "sparse": Range(0.0, 1.0, log=False, searched=False),
+}
 
 
 def _random(name: str) -> Callable[[Shape, Settings], list[Term]]:
@@ -44,7 +47,8 @@ def _generator(shape: Shape, s: Settings) -> masks.Generator:
 
 
 def _table(shape: Shape, s: Settings) -> masks.Table:
-    return masks.Table(shape.examples, shape.entries, learning_rate=s["learning_rate"])
+    rate, sparse = s["learning_rate"], bool(_whole(s, "sparse"))
+    return masks.Table(shape.examples, shape.entries, learning_rate=rate, sparse=sparse)
 
 
 def _random_mask(shape: Shape, s: Settings) -> list[Term]:
@@ -173,7 +177,7 @@ ROWS: Mapping[str, Method] = {
                 name="xvat-transductive",
             )
         ],
-        {"weight": 1.0, "learning_rate": 1e-3, **_MASK},
+        {"weight": 1.0, "learning_rate": 1e-3, "sparse": 0.0, **_MASK},
         ranges=_ROWS,
     ),
     "mask-steepest": Method(

@@ -1,13 +1,19 @@
-"""The optimizer of a run: groups for the model and for learned adversaries, fused where it can."""
+"""The optimizer of a run: groups for the model and for learned adversaries, fused where it can.
+
+Tables of masks that are ``sparse`` are moved by plain SGD in front of each of its steps, since
+Adam would move every row of a table in every step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from ..adversaries.learned import Tabulated
 from .config import TrainingConfig
 from .schedules import learning_rate_factor
 
@@ -20,12 +26,16 @@ __all__ = ["build_optimizer", "learning_rates"]
 def build_optimizer(objective: Objective, config: TrainingConfig) -> Optimizer:
     """Adam, AdamW or SGD over the model and, at rates of their own, over learned adversaries.
 
+    Sparse tables have plain SGD whatever the others have.
+
     Weight decay acts on the model; on its biases and normalization parameters and on the
     adversaries' parameters only as ``decay_norms`` and ``decay_adversaries`` say.
 
     Raises:
         ValueError: no parameter of the objective can be trained.
     """
+    tables = (layer for layer in objective.modules() if isinstance(layer, Tabulated))
+    sparse = {id(layer.table) for layer in tables if layer.sparse}
     of_model = {id(parameter) for parameter in objective.model.parameters()}
     groups: list[dict[str, Any]] = []
     for group in objective.parameter_groups(lr=config.lr):
@@ -35,16 +45,39 @@ def build_optimizer(objective: Objective, config: TrainingConfig) -> Optimizer:
             decay = config.weight_decay if decayed else 0.0
             if parameters:
                 groups.append({**options, "params": parameters, "weight_decay": decay})
+                if id(parameters[0]) in sparse:
+                    groups[-1][_TABLE] = True
     if not groups:
         raise ValueError("objective has no parameter that requires a gradient, so none to train")
-    fused = _can_fuse([p for group in groups for p in group["params"]], config)
+    fused = _can_fuse([p for group in groups for p in group["params"]], bool(sparse), config)
+    optimizer: Optimizer
     match config.optimizer:
         case "adam":
-            return Adam(groups, lr=config.lr, fused=fused)
+            optimizer = Adam(groups, lr=config.lr, fused=fused)
         case "adamw":
-            return AdamW(groups, lr=config.lr, fused=fused)
+            optimizer = AdamW(groups, lr=config.lr, fused=fused)
         case "sgd":
-            return SGD(groups, lr=config.lr, momentum=config.momentum, fused=fused)
+            optimizer = SGD(groups, lr=config.lr, momentum=config.momentum, fused=fused)
+    if sparse:
+        optimizer.register_step_pre_hook(_move_tables)
+    return optimizer
+
+
+_TABLE = "sparse_table"
+"""The key of a group that :func:`_move_tables` moves."""
+
+
+def _move_tables(optimizer: Optimizer, *_: Any) -> None:
+    """One step of plain SGD for sparse tables; the optimizer then finds no gradient there."""
+    with torch.no_grad():
+        for group in optimizer.param_groups:
+            for table in group["params"] if group.get(_TABLE) else ():
+                if table.grad is None:
+                    continue
+                if group["weight_decay"]:
+                    table.mul_(1 - group["lr"] * group["weight_decay"])
+                table.add_(table.grad, alpha=-group["lr"])
+                table.grad = None
 
 
 def _by_decay(
@@ -60,9 +93,9 @@ def _by_decay(
     ]
 
 
-def _can_fuse(parameters: list[Tensor], config: TrainingConfig) -> bool:
-    # A fused step undoes the loss scale of half precision itself, too late for clipping.
-    if config.precision == "16" and config.clip is not None:
+def _can_fuse(parameters: list[Tensor], sparse: bool, config: TrainingConfig) -> bool:
+    # A fused step undoes the loss scale of half precision itself, too late for clipping and tables.
+    if config.precision == "16" and (config.clip is not None or sparse):
         return False
     devices = {parameter.device.type for parameter in parameters}
     floating = all(parameter.is_floating_point() for parameter in parameters)
