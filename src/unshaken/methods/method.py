@@ -103,5 +103,6 @@ RANGES: Mapping[str, Range] = {
     "block": Range(1, 4, log=False, searched=False),
     "steps": Range(1, 4, log=False, searched=False),
     "draws": Range(2, 16, searched=False),
+    "reverse": Range(0, 1, log=False, searched=False),
 }
 """The papers' grids, ε in [0.01, 10] and λ, η in [0.005, 5] (VMT section 4); the rest is ours."""

@@ -28,7 +28,10 @@ _ROWS = {
 
 
 def _random(name: str) -> Callable[[Shape, Settings], list[Term]]:
-    return lambda shape, s: [Random(Additive(2), s["radius"], weight=s["weight"], name=name)]
+    def build(shape: Shape, s: Settings) -> list[Term]:
+        return [Random(Additive(2), s["radius"], KL(_reverse(s)), s["weight"], name=name)]
+
+    return build
 
 
 def _at(norm: float, name: str) -> Callable[[Shape, Settings], list[Term]]:
@@ -95,6 +98,15 @@ def _moved(name: str, fields: tuple[Field, ...], divergence: Divergence, s: Sett
     return Random(Movement(*fields), s["radius"], divergence, s["weight"], name=name)
 
 
+def _reverse(s: Settings) -> bool:
+    """Whether D is KL[q ‖ p], from the perturbed prediction to the clean one."""
+    return bool(_whole(s, "reverse"))
+
+
+def _kl(s: Settings) -> str:
+    return "reverse-kl" if _reverse(s) else "kl"
+
+
 def _whole(s: Settings, name: str) -> int:
     value = s[name]
     if value != int(value):
@@ -116,12 +128,12 @@ ROWS: Mapping[str, Method] = {
     "random": Method(
         "random noise as large as VAT's (control)",
         _random("random"),
-        {"radius": 1.0, "weight": 1.0},
+        {"radius": 1.0, "weight": 1.0, "reverse": 0.0},
     ),
     "random-tuned": Method(
         "random noise at its own best size (control)",
         _random("random-tuned"),
-        {"radius": 2.0, "weight": 1.0},
+        {"radius": 2.0, "weight": 1.0, "reverse": 0.0},
     ),
     "random-movement": Method(
         "random affine movement as large as MVAT's (control)",
@@ -136,8 +148,8 @@ ROWS: Mapping[str, Method] = {
     ),
     "vat": Method(
         "virtual adversarial training",
-        lambda shape, s: [VAT(s["radius"], weight=s["weight"])],
-        {"radius": 1.0, "weight": 1.0},
+        lambda shape, s: [VAT(s["radius"], divergence=_kl(s), weight=s["weight"])],
+        {"radius": 1.0, "weight": 1.0, "reverse": 0.0},
     ),
     "vmt-shift": Method(
         "virtual movement: shift", _vmt("vmt-shift", Shift), {"weight": 1.0}, axes=1
@@ -162,9 +174,9 @@ ROWS: Mapping[str, Method] = {
     "xvat": Method(
         "masks against the clean prediction, learned generator",
         lambda shape, s: [
-            XVAT(_generator(shape, s), s["sparsity"], s["scale"], weight=s["weight"])
+            XVAT(_generator(shape, s), s["sparsity"], s["scale"], _kl(s), s["weight"])
         ],
-        {"weight": 1.0, "learning_rate": 1e-6, **_MASK},
+        {"weight": 1.0, "learning_rate": 1e-6, "reverse": 0.0, **_MASK},
     ),
     "xvat-transductive": Method(
         "masks against the clean prediction, one for each example",
@@ -173,11 +185,12 @@ ROWS: Mapping[str, Method] = {
                 _table(shape, s),
                 s["sparsity"],
                 s["scale"],
-                weight=s["weight"],
+                _kl(s),
+                s["weight"],
                 name="xvat-transductive",
             )
         ],
-        {"weight": 1.0, "learning_rate": 1e-3, "sparse": 0.0, **_MASK},
+        {"weight": 1.0, "learning_rate": 1e-3, "sparse": 0.0, "reverse": 0.0, **_MASK},
         ranges=_ROWS,
     ),
     "mask-steepest": Method(
