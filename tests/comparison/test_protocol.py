@@ -94,3 +94,21 @@ def test_a_path_has_the_default_protocol_whatever_it_is_called():
 def test_an_unknown_field_is_refused():
     with pytest.raises(ValueError, match=r"got 'labls'; did you mean 'labels'\?"):
         from_mapping({"data": "digits", "labls": 3})
+
+
+def test_settings_that_came_later_leave_earlier_runs_what_they_were():
+    one = BASE.fingerprint("vat", SETTINGS)
+    assert one == BASE.fingerprint("vat", {"vat": {**SETTINGS["vat"], "reverse": 0.0}})
+    assert one != BASE.fingerprint("vat", {"vat": {**SETTINGS["vat"], "reverse": 1.0}})
+
+
+def test_a_setting_that_is_given_leaves_the_others_as_the_protocol_has_them():
+    protocol = BASE.with_changes(methods={"vat": {"radius": 0.6}, "at-l2": {"radius": 3.0}})
+    assert protocol.settings_of("vat")["vat"]["radius"] == 0.6
+    found = protocol.settings_of(
+        "vat+vmt-shift", {"vat": {"weight": 2.0}}, {"vat": {"weight": 3.0}}
+    )
+    assert found["vat"] == {"radius": 0.6, "weight": 3.0, "reverse": 0.0}
+    assert found.keys() == {"vat", "vmt-shift"}
+    with pytest.raises(ValueError, match="settings of vat must be among"):
+        protocol.settings_of("vat", {"vat": {"size": 1.0}})

@@ -31,3 +31,12 @@ def test_the_papers_grids():
     for name in ("vat", "vmt-shift", "xvat"):
         weight = CATALOG[name].range_of("weight")
         assert (weight.low, weight.high, weight.log) == (0.005, 5, True)
+
+
+@pytest.mark.parametrize("name", [n for n, m in CATALOG.items() if "reverse" in m.settings])
+def test_the_direction_of_the_divergence(name):
+    shape = Shape(1, (6, 6), 4, 3, mlp([36, 5, 3]))
+    for reverse in (False, True):
+        settings = settings_for(name, {name: {"reverse": float(reverse)}})
+        (term,) = build(name, shape, settings)
+        assert term.divergence.reverse is reverse

@@ -155,6 +155,21 @@ def test_compiled_steps_of_runs_that_differ_in_weight_and_radius(compiling):
     assert_alike(*ends, 1e-11)
 
 
+def test_sparse_tables_of_a_stack():
+    changes = {"xvat-transductive": {"sparse": 1.0, "learning_rate": 5.0}}
+    settings = [config(seed, precision="64", steps=5) for seed in (3, 8)]
+    alone, members = [], []
+    for given in settings:
+        own = objective("xvat-transductive", given.seed, changes)
+        result = train(own, *data(given.seed), given, evaluate=measure, device="cpu")
+        alone.append((own, result))
+        other = objective("xvat-transductive", given.seed, changes)
+        members.append(Member(other, *data(given.seed), given, measure))
+    trained = train_stacked(members)
+    together = [(m.objective, t.result) for m, t in zip(members, trained, strict=True)]
+    assert_alike(alone, together, 1e-11)
+
+
 def test_compiled_code_cannot_draw_the_dropout_of_each():
     members = [Member(objective("dropout", s), *data(s), config(s, compile=True)) for s in (1, 2)]
     assert train_stacked(members) is None

@@ -46,7 +46,7 @@ def check(
     found: dict[str, dict[str, dict[str, float]]] = {}
     for method in methods:
         catalog.require_fit(method, dataset.size, protocol.network["name"])
-        used = catalog.settings_for(method, {**protocol.methods, **settings})
+        used = protocol.settings_of(method, settings)
         own = catalog.has_own_network(used)
         with torch.random.fork_rng(devices=[]):
             if own or common is None:

@@ -63,6 +63,21 @@ class Protocol:
         changes = catalog.training_changes(settings or {})
         return TrainingConfig.from_dict({**self.training, **changes, "seed": seed})
 
+    def settings_of(
+        self, method: str, *given: Mapping[str, Mapping[str, float]]
+    ) -> dict[str, dict[str, float]]:
+        """Every setting of each part: as given, the last first, else as here, else the default.
+
+        Raises:
+            ValueError: a setting is unknown to its method.
+        """
+        layers = (self.methods, *given)
+        merged = {
+            part: {name: value for layer in layers for name, value in layer.get(part, {}).items()}
+            for part in catalog.parts(method)
+        }
+        return catalog.settings_for(method, merged)
+
     def split(self, dataset: Dataset, seed: int) -> Split:
         """Which examples of the data are labeled, unlabeled and held out."""
         return split(
@@ -87,12 +102,16 @@ class Protocol:
         for later in ("compile", "swa"):
             if not training[later]:
                 del training[later]  # runs from before it was there are still what they were
+        used = {
+            part: {k: v for k, v in found.items() if v or k not in _LATER}
+            for part, found in settings.items()
+        }
         described = {
             **asdict(self),
             "data": self.data if data is None else data,
             "training": training,
             "method": method,
-            "settings": settings,
+            "settings": used,
             "version": VERSION,
         }
         for free in ("methods", "note"):
@@ -106,6 +125,10 @@ class Protocol:
     def with_changes(self, **changes: Any) -> Protocol:
         """A copy with other values."""
         return replace(self, **changes)
+
+
+_LATER = ("reverse", "sparse")
+"""Settings that methods did not have at first; at 0 they do what was done before."""
 
 
 def named(name: str) -> Protocol:

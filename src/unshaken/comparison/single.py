@@ -75,7 +75,7 @@ def prepare(
     """
     dataset = (load or Loader())(protocol, seed)
     chosen = protocol.split(dataset, seed)
-    used = catalog.settings_for(method, {**protocol.methods, **settings})
+    used = protocol.settings_of(method, settings)
     shape = shape_of(dataset)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -15,7 +15,6 @@ from unshaken.comparison.single import Settings
 from unshaken.comparison.tuning_space import Dimension, corners, settings_at
 from unshaken.comparison.tuning_study import SEARCHES, Trial
 from unshaken.data import Dataset
-from unshaken.methods import catalog
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,7 @@ class Plan:
 
     def completed(self, chosen: Settings) -> dict[str, dict[str, float]]:
         """Every setting: as chosen, else as given, else as the protocol says, else the default."""
-        layers = (self.protocol.methods, self.settings, chosen)
-        merged = {
-            part: {name: value for layer in layers for name, value in layer.get(part, {}).items()}
-            for part in catalog.parts(self.method)
-        }
-        return catalog.settings_for(self.method, merged)
+        return self.protocol.settings_of(self.method, self.settings, chosen)
 
     def check(self, dataset: Dataset) -> None:
         """See that every trial can be trained.

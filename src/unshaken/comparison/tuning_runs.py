@@ -18,7 +18,6 @@ from unshaken.comparison.tasks import Outcome, Task, together
 from unshaken.comparison.tuning_plan import Plan
 from unshaken.comparison.tuning_study import Trial
 from unshaken.comparison.workers import outcomes
-from unshaken.methods.catalog import settings_for
 
 WORST = 100.0
 """Per cent: the score of settings with which training breaks down."""
@@ -95,7 +94,7 @@ class Runs:
             for k in range(0, len(mine), WIDEST):
                 first, *rest = mine[k : k + WIDEST]
                 dataset = self._load(first.protocol, first.seed)
-                used = settings_for(first.method, {**first.protocol.methods, **first.settings})
+                used = first.protocol.settings_of(first.method, first.settings)
                 if suits(first.protocol, first.method, used, dataset, 1 + len(rest)):
                     found.append(together(first, rest))
                 else:
