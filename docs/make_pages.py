@@ -90,7 +90,7 @@ def _numbers(summary: dict[str, Any] | None, part: recipes.Part) -> list[str]:
         if row is not None:
             sem = "" if row["sem"] is None else f" ± {row['sem']:.2f}"
             # Times of several processors cannot be compared.
-            one = summary is not None and ", " not in summary["environment"]["processor"]
+            one = summary is not None and ", " not in _where(summary, part)["processor"]
             step = f"{1000 * row['seconds_per_step']:.1f}" if one else ""
             cells[2:] = [f"{row['mean']:.2f}{sem}", str(row["seeds"]), step]
         lines.append(f"| {' | '.join(cells)} |")
@@ -120,11 +120,17 @@ def _made(summary: dict[str, Any], part: recipes.Part) -> str:
     scale = "the published budget" if ran == wanted else f"{ran} of {wanted} steps"
     rows = [row for row in summary["rows"] if row["part"] == part.name and row["values"]]
     changed = ", ".join(sorted({row["augmentation"] for row in rows}))
-    where = summary["environment"]
+    where = _where(summary, part)
     return (
         f"Ours: {scale}; {where['processor']}, {where['threads']} thread, torch {where['torch']}, "
         f"commit {where['commit']}; augmentation: {changed}."
     )
+
+
+def _where(summary: dict[str, Any], part: recipes.Part) -> dict[str, Any]:
+    """The machines, versions and commits of a part's runs; of all where it was kept so."""
+    found: dict[str, Any] = summary.get("environments", {}).get(part.name, summary["environment"])
+    return found
 
 
 def help_text() -> str:

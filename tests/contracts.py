@@ -247,6 +247,13 @@ CONTRACTS: dict[str, Contract] = {
         draws=True,
         still=True,
     ),
+    "mvat-reverse": Contract(
+        lambda _: MVAT(fields.Affine(), radius=0.7, divergence="reverse-kl"),
+        ("MVAT", "TopEigenvector", "reverse=True"),
+        on=SPATIAL,
+        draws=True,
+        still=True,
+    ),
     "mvat-steps": Contract(
         lambda _: MVAT(fields.Affine(), radius=0.7, steps=2),
         ("MVAT", "steps=2", "PowerIteration"),

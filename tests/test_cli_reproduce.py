@@ -123,6 +123,7 @@ def test_one_part_at_the_reduced_scale(tmp_path):
     assert {row["part"] for row in found["rows"]} == {"synthetic"}
     assert {row["seeds"] for row in found["rows"]} == {3}
     assert found["steps"] == {"synthetic": 10}
+    assert found["environments"] == {"synthetic": found["environment"]}
     assert found["departures"][-1] == "Reduced scale: synthetic 10 of 5000 steps."
 
 

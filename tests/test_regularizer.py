@@ -33,6 +33,11 @@ SETTINGS = {
     "sparsity": (lambda: XAT(masks.Steepest(0.5), -1.0), ValueError, r"sparsity .*got -1\.0"),
     "scale": (lambda: XVAT(masks.Steepest(0.5), scale=0), ValueError, r"scale .*> 0, got 0"),
     "not a mask": (lambda: XVAT("generator"), TypeError, r"adversary must be .*got 'generator'"),
+    "direction of the movement's divergence": (
+        lambda: MVAT(fields.Shift(), radius=1.0, divergence="reverse"),
+        ValueError,
+        r"divergence must be one of 'kl', 'reverse-kl'; got 'reverse'",
+    ),
     "direction of the divergence": (
         lambda: XVAT(masks.Steepest(0.5), divergence="js"),
         ValueError,

@@ -178,6 +178,12 @@ class KL(Divergence):
         super().__init__()
         self.reverse = reverse
 
+    @classmethod
+    def named(cls, name: str) -> KL:
+        """The one that a regularizer's ``divergence`` names: ``"kl"`` or ``"reverse-kl"``."""
+        checks.choice(name, "divergence", ("kl", "reverse-kl"))
+        return cls(reverse=name == "reverse-kl")
+
     def target(self, logits: Tensor, y: Tensor | None) -> Tensor:
         if logits.dim() < 2 or logits.shape[1] < 2:
             raise ValueError(

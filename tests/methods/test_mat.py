@@ -93,6 +93,21 @@ def test_power_iterations_end_where_the_closed_form_does(name):
     assert float(networks.cosine(closed, iterated).abs().min()) > 1 - 1e-4
 
 
+@pytest.mark.parametrize("how", [{}, {"steps": 1}, {"finite": True}], ids=repr)
+def test_either_direction_of_the_divergence_is_that_of_the_moved_prediction(how):
+    model, x, _ = setting()
+    values = {}
+    for divergence, kind in (("kl", "kl"), ("reverse-kl", "reverse")):
+        torch.manual_seed(4)
+        term = MVAT(fields.Affine(), radius=0.6, divergence=divergence, **how)
+        worst = term.worst(model, x)
+        each = zip(model(x), model(worst.perturbed), strict=True)
+        expected = torch.stack([references.divergence(kind, p, q) for p, q in each])
+        torch.testing.assert_close(worst.value, expected.detach())
+        values[kind] = worst.value
+    assert not torch.allclose(values["kl"], values["reverse"], rtol=1e-3)
+
+
 @pytest.mark.parametrize("radius", [0.0, 0.25, 2.0])
 @pytest.mark.parametrize("make", [MAT, MVAT], ids=["mat", "mvat"])
 def test_the_movement_has_the_radius_in_pixels(make, radius):

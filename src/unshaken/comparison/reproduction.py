@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -131,7 +132,9 @@ def reproduce(
         ]
     if only_finished and not kept and not unavailable:
         raise NothingFinished(f"{out} has no finished run of these seeds and parts")
-    made = [r["provenance"] for part in kept.values() for found in part.values() for r in found]
+    made = {
+        name: [r["provenance"] for f in found.values() for r in f] for name, found in kept.items()
+    }
     summary = {
         "name": recipe.name,
         "title": recipe.title,
@@ -144,7 +147,8 @@ def reproduce(
         "unavailable": unavailable,
         "lost": lost,
         "failures": failures,
-        "environment": environment(jobs, threads, made),
+        "environment": environment(jobs, threads, chain(*made.values())),
+        "environments": {name: environment(jobs, threads, own) for name, own in made.items()},
     }
     drawn = list(drawings(recipe, done, kept, out, scale, rows))
     summary["pictures"] = list(_saved(drawn, recipe.name, out))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from unshaken.divergences import KL
 from unshaken.methods.mat import MVAT
-from unshaken.methods.method import Method, Range, Settings, Shape
+from unshaken.methods.method import EITHER, Method, Range, Settings, Shape, which_kl
 from unshaken.methods.perturbing import affine_and_elastic
 from unshaken.methods.random import Random
 from unshaken.methods.vat import VAT
@@ -37,46 +38,54 @@ def _sure(s: Settings) -> list[Term]:
 
 def _movement(shape: Shape, s: Settings) -> list[Term]:
     fields, radius = affine_and_elastic(shape), _pixels(shape, s)
-    worst = MVAT(*fields, radius=radius, finite=True, weight=s["weight"], name="few-labels")
+    worst = MVAT(
+        *fields,
+        radius=radius,
+        finite=True,
+        divergence=which_kl(s),
+        weight=s["weight"],
+        name="few-labels",
+    )
     return [worst, *_sure(s)]
 
 
 def _random(shape: Shape, s: Settings) -> list[Term]:
     movement, radius = Movement(*affine_and_elastic(shape)), _pixels(shape, s)
-    return [Random(movement, radius, weight=s["weight"], name="few-labels-random"), *_sure(s)]
+    kl = KL.named(which_kl(s))
+    return [Random(movement, radius, kl, s["weight"], name="few-labels-random"), *_sure(s)]
 
 
 ROWS: Mapping[str, Method] = {
     "few-labels": Method(
         "worst movements, sure and balanced predictions: images, signals with few labels",
         _movement,
-        {"share": 0.075, "weight": 1.0, **_SURE},
+        {"share": 0.075, "weight": 1.0, **EITHER, **_SURE},
         axes=1,
         ranges={**_SHARE, **_SURE_RANGES},
     ),
     "few-labels-random": Method(
         "random movements in place of the worst (control)",
         _random,
-        {"share": 0.075, "weight": 1.0, **_SURE},
+        {"share": 0.075, "weight": 1.0, **EITHER, **_SURE},
         axes=1,
         ranges={**_SHARE, **_SURE_RANGES},
     ),
     "few-labels-vat": Method(
         "VAT, sure and balanced predictions: any inputs with few labels",
         lambda shape, s: [
-            VAT(s["radius"], weight=s["weight"], name="few-labels-vat"),
+            VAT(s["radius"], divergence=which_kl(s), weight=s["weight"], name="few-labels-vat"),
             *_sure(s),
         ],
-        {"radius": 1.0, "weight": 2.0, **_SURE, "entropy": 0.1},
+        {"radius": 1.0, "weight": 2.0, **EITHER, **_SURE, "entropy": 0.1},
         ranges=_SURE_RANGES,
     ),
     "vat-vmt": Method(
         "VAT and virtual movement (shift) together",
         lambda shape, s: [
-            VAT(s["radius"], weight=s["weight"]),
+            VAT(s["radius"], divergence=which_kl(s), weight=s["weight"]),
             VMT(Shift(), weight=s["movement"]),
         ],
-        {"radius": 1.0, "weight": 1.0, "movement": 1.0},
+        {"radius": 1.0, "weight": 1.0, "movement": 1.0, **EITHER},
         axes=1,
         ranges={"movement": Range(0.005, 20.0)},
     ),

@@ -128,6 +128,11 @@ class MVAT(Regularizer):
         exact: follow the flow of affine fields, so that a rotation field gives a rotation.
         folding: what becomes of movements that fold (see :class:`~unshaken.perturbations.Movement`
             for the last five).
+        divergence: ``"kl"`` as above, or ``"reverse-kl"``, from the moved prediction to the clean
+            one.
+
+    Raises:
+        ValueError: without fields, or for unknown options.
     """
 
     def __init__(
@@ -143,6 +148,7 @@ class MVAT(Regularizer):
         spacing: Sequence[float] | None = None,
         exact: bool = False,
         folding: str | None = None,
+        divergence: str = "kl",
         batch_norm: str = "batch",
         name: str = "",
         every: int = 1,
@@ -165,7 +171,7 @@ class MVAT(Regularizer):
                 folding=folding,
             ),
             adversary,
-            KL(),
+            KL.named(divergence),
             weight,
             batch_norm=batch_norm,
             name=name or "mvat",

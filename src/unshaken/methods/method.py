@@ -106,3 +106,23 @@ RANGES: Mapping[str, Range] = {
     "reverse": Range(0, 1, log=False, searched=False),
 }
 """The papers' grids, ε in [0.01, 10] and λ, η in [0.005, 5] (VMT section 4); the rest is ours."""
+
+EITHER: Settings = {"reverse": 0.0}
+"""The setting of methods whose D is KL from the clean prediction (0), or to it (1)."""
+
+
+def which_kl(s: Settings) -> str:
+    """A regularizer's ``divergence`` by the setting ``reverse``."""
+    return "reverse-kl" if whole(s, "reverse") else "kl"
+
+
+def whole(s: Settings, name: str) -> int:
+    """A setting that counts.
+
+    Raises:
+        ValueError: if it is no whole number.
+    """
+    value = s[name]
+    if value != int(value):
+        raise ValueError(f"{name} must be a whole number, got {value:g}")
+    return int(value)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from unshaken import masks
-from unshaken.adversaries import PowerIteration, WorstOf
+from unshaken.adversaries import Adversary, PowerIteration, WorstOf
 from unshaken.divergences import KL, CrossEntropy, Divergence
 from unshaken.methods.at import AT
 from unshaken.methods.mat import MAT, MVAT
-from unshaken.methods.method import Method, Range, Settings, Shape
+from unshaken.methods.method import EITHER, Method, Range, Settings, Shape, which_kl, whole
 from unshaken.methods.random import Random
 from unshaken.methods.vat import VAT
 from unshaken.methods.vmt import VMT
@@ -29,7 +30,7 @@ _ROWS = {
 
 def _random(name: str) -> Callable[[Shape, Settings], list[Term]]:
     def build(shape: Shape, s: Settings) -> list[Term]:
-        return [Random(Additive(2), s["radius"], KL(_reverse(s)), s["weight"], name=name)]
+        return [Random(Additive(2), s["radius"], KL.named(which_kl(s)), s["weight"], name=name)]
 
     return build
 
@@ -50,30 +51,32 @@ def _generator(shape: Shape, s: Settings) -> masks.Generator:
 
 
 def _table(shape: Shape, s: Settings) -> masks.Table:
-    rate, sparse = s["learning_rate"], bool(_whole(s, "sparse"))
+    rate, sparse = s["learning_rate"], bool(whole(s, "sparse"))
     return masks.Table(shape.examples, shape.entries, learning_rate=rate, sparse=sparse)
 
 
 def _random_mask(shape: Shape, s: Settings) -> list[Term]:
-    mask = Mask(block=_whole(s, "block"))
-    return [Random(mask, 1 - s["keep"], weight=s["weight"], name="mask-random")]
+    mask = Mask(block=whole(s, "block"))
+    return [Random(mask, 1 - s["keep"], KL.named(which_kl(s)), s["weight"], name="mask-random")]
 
 
 def _steepest_mask(shape: Shape, s: Settings) -> list[Term]:
-    player = masks.Steepest(s["keep"], _whole(s, "steps"))
-    block = _whole(s, "block")
-    return [XVAT(player, weight=s["weight"], block=block, name="mask-steepest")]
+    return [_erasing(masks.Steepest(s["keep"], whole(s, "steps")), s, "mask-steepest")]
 
 
 def _worst_mask(shape: Shape, s: Settings) -> list[Term]:
-    player = WorstOf(1 - s["keep"], _whole(s, "draws"))
-    block = _whole(s, "block")
-    return [XVAT(player, weight=s["weight"], block=block, name="mask-worst")]
+    return [_erasing(WorstOf(1 - s["keep"], whole(s, "draws")), s, "mask-worst")]
+
+
+def _erasing(player: Adversary, s: Settings, name: str) -> Term:
+    """Masks of so many erased entries, which have no price."""
+    block = whole(s, "block")
+    return XVAT(player, divergence=which_kl(s), weight=s["weight"], block=block, name=name)
 
 
 def _relative(shape: Shape, s: Settings) -> list[Term]:
     player = PowerIteration(s["radius"])
-    return [Regularizer(Relative(2), player, KL(), s["weight"], name="relative")]
+    return [Regularizer(Relative(2), player, KL.named(which_kl(s)), s["weight"], name="relative")]
 
 
 def affine_and_elastic(shape: Shape) -> tuple[Field, Field]:
@@ -81,37 +84,27 @@ def affine_and_elastic(shape: Shape) -> tuple[Field, Field]:
     return Affine(), Elastic(max(2, min(4, *shape.size)))
 
 
-def _elastic(kind: type[MAT] | type[MVAT], name: str, shape: Shape, s: Settings) -> Term:
+def _elastic(
+    kind: type[MAT] | type[MVAT], name: str, shape: Shape, s: Settings, **more: Any
+) -> Term:
     """The worst affine and elastic movement at full size."""
     return kind(
         *affine_and_elastic(shape),
         radius=s["radius"],
-        steps=_whole(s, "steps"),
+        steps=whole(s, "steps"),
         finite=True,
         weight=s["weight"],
         name=name,
+        **more,
     )
 
 
-def _moved(name: str, fields: tuple[Field, ...], divergence: Divergence, s: Settings) -> Term:
-    """Random movements."""
+def _moved(
+    name: str, fields: tuple[Field, ...], s: Settings, divergence: Divergence | None = None
+) -> Term:
+    """Random movements; without labels unless another divergence is given."""
+    divergence = KL.named(which_kl(s)) if divergence is None else divergence
     return Random(Movement(*fields), s["radius"], divergence, s["weight"], name=name)
-
-
-def _reverse(s: Settings) -> bool:
-    """Whether D is KL[q ‖ p], from the perturbed prediction to the clean one."""
-    return bool(_whole(s, "reverse"))
-
-
-def _kl(s: Settings) -> str:
-    return "reverse-kl" if _reverse(s) else "kl"
-
-
-def _whole(s: Settings, name: str) -> int:
-    value = s[name]
-    if value != int(value):
-        raise ValueError(f"{name} must be a whole number, got {value:g}")
-    return int(value)
 
 
 _MASK = {"sparsity": 1.0, "scale": 1.0}
@@ -128,17 +121,17 @@ ROWS: Mapping[str, Method] = {
     "random": Method(
         "random noise as large as VAT's (control)",
         _random("random"),
-        {"radius": 1.0, "weight": 1.0, "reverse": 0.0},
+        {"radius": 1.0, "weight": 1.0, **EITHER},
     ),
     "random-tuned": Method(
         "random noise at its own best size (control)",
         _random("random-tuned"),
-        {"radius": 2.0, "weight": 1.0, "reverse": 0.0},
+        {"radius": 2.0, "weight": 1.0, **EITHER},
     ),
     "random-movement": Method(
         "random affine movement as large as MVAT's (control)",
-        lambda shape, s: [_moved("random-movement", (Affine(),), KL(), s)],
-        {"radius": 0.5, "weight": 1.0},
+        lambda shape, s: [_moved("random-movement", (Affine(),), s)],
+        {"radius": 0.5, "weight": 1.0, **EITHER},
         axes=1,
         ranges=_PIXELS,
     ),
@@ -148,8 +141,8 @@ ROWS: Mapping[str, Method] = {
     ),
     "vat": Method(
         "virtual adversarial training",
-        lambda shape, s: [VAT(s["radius"], divergence=_kl(s), weight=s["weight"])],
-        {"radius": 1.0, "weight": 1.0, "reverse": 0.0},
+        lambda shape, s: [VAT(s["radius"], divergence=which_kl(s), weight=s["weight"])],
+        {"radius": 1.0, "weight": 1.0, **EITHER},
     ),
     "vmt-shift": Method(
         "virtual movement: shift", _vmt("vmt-shift", Shift), {"weight": 1.0}, axes=1
@@ -174,9 +167,9 @@ ROWS: Mapping[str, Method] = {
     "xvat": Method(
         "masks against the clean prediction, learned generator",
         lambda shape, s: [
-            XVAT(_generator(shape, s), s["sparsity"], s["scale"], _kl(s), s["weight"])
+            XVAT(_generator(shape, s), s["sparsity"], s["scale"], which_kl(s), s["weight"])
         ],
-        {"weight": 1.0, "learning_rate": 1e-6, "reverse": 0.0, **_MASK},
+        {"weight": 1.0, "learning_rate": 1e-6, **EITHER, **_MASK},
     ),
     "xvat-transductive": Method(
         "masks against the clean prediction, one for each example",
@@ -185,38 +178,42 @@ ROWS: Mapping[str, Method] = {
                 _table(shape, s),
                 s["sparsity"],
                 s["scale"],
-                _kl(s),
+                which_kl(s),
                 s["weight"],
                 name="xvat-transductive",
             )
         ],
-        {"weight": 1.0, "learning_rate": 1e-3, "sparse": 0.0, "reverse": 0.0, **_MASK},
+        {"weight": 1.0, "learning_rate": 1e-3, "sparse": 0.0, **EITHER, **_MASK},
         ranges=_ROWS,
     ),
     "mask-steepest": Method(
         "masks that erase what matters most, without labels",
         _steepest_mask,
-        {"keep": 0.85, "weight": 1.0, "block": 1.0, "steps": 1.0},
+        {"keep": 0.85, "weight": 1.0, "block": 1.0, "steps": 1.0, **EITHER},
     ),
     "mask-worst": Method(
         "the worst of several random masks, without labels",
         _worst_mask,
-        {"keep": 0.7, "weight": 1.0, "block": 1.0, "draws": 4.0},
+        {"keep": 0.7, "weight": 1.0, "block": 1.0, "draws": 4.0, **EITHER},
     ),
     "mask-random": Method(
-        "random masks (control)", _random_mask, {"keep": 0.85, "weight": 1.0, "block": 1.0}
+        "random masks (control)",
+        _random_mask,
+        {"keep": 0.85, "weight": 1.0, "block": 1.0, **EITHER},
     ),
     "relative": Method(
         "worst change in proportion to the input, without labels",
         _relative,
-        {"radius": 1.0, "weight": 1.0},
+        {"radius": 1.0, "weight": 1.0, **EITHER},
     ),
     "relative-random": Method(
         "random change in proportion to the input (control)",
         lambda shape, s: [
-            Random(Relative(2), s["radius"], weight=s["weight"], name="relative-random")
+            Random(
+                Relative(2), s["radius"], KL.named(which_kl(s)), s["weight"], name="relative-random"
+            )
         ],
-        {"radius": 1.0, "weight": 1.0},
+        {"radius": 1.0, "weight": 1.0, **EITHER},
     ),
     "mat": Method(
         "finite worst movement, affine, with labels",
@@ -241,8 +238,10 @@ ROWS: Mapping[str, Method] = {
     ),
     "mvat": Method(
         "finite worst movement, affine, without labels",
-        lambda shape, s: [MVAT(Affine(), radius=s["radius"], weight=s["weight"])],
-        {"radius": 0.5, "weight": 1.0},
+        lambda shape, s: [
+            MVAT(Affine(), radius=s["radius"], divergence=which_kl(s), weight=s["weight"])
+        ],
+        {"radius": 0.5, "weight": 1.0, **EITHER},
         axes=1,
         ranges=_PIXELS,
     ),
@@ -255,21 +254,21 @@ ROWS: Mapping[str, Method] = {
     ),
     "mvat-elastic": Method(
         "finite worst movement, affine and elastic, without labels",
-        lambda shape, s: [_elastic(MVAT, "mvat-elastic", shape, s)],
-        _FINITE,
+        lambda shape, s: [_elastic(MVAT, "mvat-elastic", shape, s, divergence=which_kl(s))],
+        {**_FINITE, **EITHER},
         axes=1,
         ranges=_PIXELS,
     ),
     "random-elastic": Method(
         "random affine and elastic movement (control)",
-        lambda shape, s: [_moved("random-elastic", affine_and_elastic(shape), KL(), s)],
-        {"radius": 1.0, "weight": 1.0},
+        lambda shape, s: [_moved("random-elastic", affine_and_elastic(shape), s)],
+        {"radius": 1.0, "weight": 1.0, **EITHER},
         axes=1,
         ranges=_PIXELS,
     ),
     "random-movement-labels": Method(
         "random affine movement, with labels (control)",
-        lambda shape, s: [_moved("random-movement-labels", (Affine(),), CrossEntropy(), s)],
+        lambda shape, s: [_moved("random-movement-labels", (Affine(),), s, CrossEntropy())],
         {"radius": 0.5, "weight": 1.0},
         axes=1,
         ranges=_PIXELS,
@@ -277,7 +276,7 @@ ROWS: Mapping[str, Method] = {
     "random-elastic-labels": Method(
         "random affine and elastic movement, with labels (control)",
         lambda shape, s: [
-            _moved("random-elastic-labels", affine_and_elastic(shape), CrossEntropy(), s)
+            _moved("random-elastic-labels", affine_and_elastic(shape), s, CrossEntropy())
         ],
         {"radius": 1.0, "weight": 1.0},
         axes=1,

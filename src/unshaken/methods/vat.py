@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from unshaken import checks
 from unshaken.adversaries import PowerIteration
 from unshaken.divergences import KL
 from unshaken.perturbations import Additive
@@ -44,11 +43,10 @@ class VAT(Regularizer):
         name: str = "",
         every: int = 1,
     ) -> None:
-        checks.choice(divergence, "divergence", ("kl", "reverse-kl"))
         super().__init__(
             Additive(2),
             PowerIteration(radius, steps, direction),
-            KL(reverse=divergence == "reverse-kl"),
+            KL.named(divergence),
             weight,
             batch_norm=batch_norm,
             name=name or "vat",

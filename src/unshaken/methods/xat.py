@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unshaken import checks
 from unshaken.adversaries import Adversary, Remembered, SteepestMask
 from unshaken.divergences import KL, Loss, as_criterion
 from unshaken.perturbations import Mask
@@ -97,11 +96,10 @@ class XVAT(Regularizer):
         name: str = "",
         every: int = 1,
     ) -> None:
-        checks.choice(divergence, "divergence", ("kl", "reverse-kl"))
         super().__init__(
             Mask(scale, sparsity, smoothness, block),
             mask,
-            KL(reverse=divergence == "reverse-kl"),
+            KL.named(divergence),
             weight,
             batch_norm=batch_norm,
             name=name or "xvat",
