@@ -139,10 +139,14 @@ def compared(found: dict[str, Any], of: int | None = None) -> str:
     where = found["environment"]
     if failed:
         lines += ["", f"No run of {', '.join(failed)} kept a finite loss."]
+    network, note = found["protocol"]["network"], found["data"]["note"]
+    widths = "-".join(str(n) for n in network.get("widths", ()))
     lines += [
         "",
-        f"{where['processor']}, {where['threads']} thread, torch {where['torch']}, "
-        f"commit {where['commit']}; augmentation: {found['data']['augmentation']}.",
+        (f"Data: {note}. " if note else "")
+        + f"Network: {' '.join(filter(None, [network['name'], widths]))}. {where['processor']}, "
+        f"{where['threads']} thread, torch {where['torch']}, commit {where['commit']}; "
+        f"augmentation: {found['data']['augmentation']}.",
     ]
     return "\n".join(lines)
 

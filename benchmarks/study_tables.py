@@ -106,6 +106,45 @@ def movements(name: str) -> str:
     return "\n".join(lines)
 
 
+def direction(name: str) -> str:
+    """One case of the study of KL's direction: a method in both, and beside its control in both."""
+    found = stored("direction")[CASES[name]]
+    about, seeds, where = found["protocol"], found["seeds"], found["environment"]
+    row_of = {row["method"]: row for row in found["rows"]}
+    head = ["method", "KL[p ‖ q]", "KL[q ‖ p]", "the second minus the first"]
+    head += ["minus its control, KL[p ‖ q]", "minus its control, KL[q ‖ p]"]
+    plain = row_of["baseline"]
+    lines = [
+        f"**{CASES[name]}** ({seeds['reported']} seeds, {about['training']['steps']} steps); "
+        f"error %, the baseline's {pm(plain['error_mean'], plain['error_sem'])}",
+        "",
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+    ]
+    for method, row in row_of.items():
+        back = row_of.get(f"{method}, reversed")
+        if back is None:
+            continue
+        cells = [method]
+        for each in (row, back):
+            chosen = ", ".join(f"{k} {v:g}" for k, v in each["chosen"].items())
+            cells.append(
+                pm(each["error_mean"], each["error_sem"]) + (f" ({chosen})" * bool(chosen))
+            )
+        cells.append(_difference(back["against its control"].get("each at its best")))
+        for suffix in ("", ", reversed"):
+            beside = [r for m, r in row_of.items() if m.startswith(f"{method}{suffix} beside ")]
+            gain = beside[0]["against its control"] if beside else {}
+            cells.append(_difference(gain.get("each at its best")))
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"Chosen on {about['validation examples']} held-out training examples with seeds beside "
+        f"these ({seeds['chosen with']}); {_made(where)}.",
+    ]
+    return "\n".join(lines)
+
+
 def _difference(found: Mapping[str, Any] | None) -> str:
     if not found or found["difference_mean"] is None:
         return ""
@@ -185,6 +224,7 @@ def _made(where: Mapping[str, Any]) -> str:
 KINDS: Mapping[str, Callable[[str], str]] = {
     "masks": masks,
     "movements": movements,
+    "direction": direction,
     "estimators": estimators,
     "sparsity": sparsity,
     "audited": audited,
@@ -192,7 +232,7 @@ KINDS: Mapping[str, Callable[[str], str]] = {
 
 
 def main() -> None:
-    kinds = ("masks", "movements")
+    kinds = ("masks", "movements", "direction")
     names = [(k, name) for k in kinds for name, case in CASES.items() if case in stored(k)]
     names += [("estimators", "blocks"), ("estimators", "pixels")]
     names += [("sparsity", "digits")] if (RESULTS / "sparsity.json").exists() else []

@@ -22,6 +22,7 @@ from torch import nn
 import unshaken
 from unshaken import fields, pictures
 from unshaken.comparison import recipe as recipes
+from unshaken.comparison.reproduction_report import difference_of, with_error
 from unshaken.data import load, split
 
 DOCS = Path(__file__).resolve().parent
@@ -83,16 +84,17 @@ def _rows(summary: dict[str, Any] | None, part: recipes.Part) -> dict[str, dict[
 def _numbers(summary: dict[str, Any] | None, part: recipes.Part) -> list[str]:
     """Errors or accuracies."""
     rows, published = _rows(summary, part), {**part.published, **part.missing}
-    lines = ["| method | published | ours | seeds | ms a step |", "|---|---|---|---|---|"]
+    heads = ["method", "published", "ours", "− baseline", "p", "seeds", "ms a step"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for method in dict.fromkeys([*published, *rows]):
         number, row = published.get(method), rows.get(method)
-        cells = [method, "" if number is None else f"{number:.2f}", "", "", ""]
+        cells = [method, "" if number is None else f"{number:.2f}", *[""] * 5]
         if row is not None:
-            sem = "" if row["sem"] is None else f" ± {row['sem']:.2f}"
+            ours = with_error(row["mean"], row["sem"])
             # Times of several processors cannot be compared.
             one = summary is not None and ", " not in _where(summary, part)["processor"]
             step = f"{1000 * row['seconds_per_step']:.1f}" if one else ""
-            cells[2:] = [f"{row['mean']:.2f}{sem}", str(row["seeds"]), step]
+            cells[2:] = [ours, *difference_of(row), str(row["seeds"]), step]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

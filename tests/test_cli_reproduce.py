@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from statistics import fmean
 from xml.etree import ElementTree
 
 import pytest
@@ -105,6 +106,7 @@ def test_times_stand_beside_their_ratios_and_runs_beside_their_part(tmp_path):
     said = unshaken("reproduce", "vmt-table-5", *words)
     assert said.code == 0
     assert "paper, s" in said.out and "÷ first" in said.out and "0.183" in said.out
+    assert "− baseline" not in said.out
     row = next(line.split("│") for line in said.out.splitlines() if "vmt-shift" in line)
     assert row[3].strip() == "0.279" and row[4].strip() == "1.52" and row[6].strip() != ""
     assert said.err.splitlines()[0].startswith("[1/4] synthetic: ")
@@ -124,6 +126,13 @@ def test_one_part_at_the_reduced_scale(tmp_path):
     assert {row["seeds"] for row in found["rows"]} == {3}
     assert found["steps"] == {"synthetic": 10}
     assert found["environments"] == {"synthetic": found["environment"]}
+    rows = {row["method"]: row for row in found["rows"]}
+    assert rows["baseline"]["difference_mean"] is None
+    pairs = zip(rows["vat"]["values"], rows["baseline"]["values"], strict=True)
+    assert rows["vat"]["difference_mean"] == pytest.approx(fmean(a - b for a, b in pairs))
+    assert 0 <= rows["vat"]["p_value"] <= 1 and rows["vat"]["difference_sem"] >= 0
+    (line,) = (line for line in said.out.splitlines() if " vat " in line)
+    assert f"{rows['vat']['difference_mean']:+.2f} ± " in line
     assert found["departures"][-1] == "Reduced scale: synthetic 10 of 5000 steps."
 
 

@@ -19,7 +19,7 @@ from unshaken.comparison.folder import read_record, write_json
 from unshaken.comparison.recipe import Part, Recipe
 from unshaken.comparison.reproduction_report import render
 from unshaken.comparison.single import Loader
-from unshaken.comparison.statistics import mean_and_error
+from unshaken.comparison.statistics import mean_and_error, paired
 from unshaken.data import DataError
 from unshaken.training.atomic import replace_bytes
 
@@ -100,13 +100,13 @@ def reproduce(
                 raise Stopped(stop.received, earlier + stop.done, total) from stop
             except NothingFinished:
                 if not at:
-                    rows += [_row(recipe, part, m, [], scale) for m in part.methods(scale)]
+                    rows += [_row(recipe, part, m) for m in part.methods(scale)]
                 continue
             except DataError as error:
                 if only_finished and any(folder.glob("runs/*/*.json")):
                     raise DataError(f"{folder} holds runs, but not their data: {error}") from error
                 unavailable[part.name] = str(error)
-                rows += [_row(recipe, part, method, [], scale) for method in part.published]
+                rows += [_row(recipe, part, method) for method in part.published]
                 break
             failures += [
                 f"{part.name}: {row['method']} failed with {failure}"
@@ -118,7 +118,7 @@ def reproduce(
             found = kept.setdefault(part.name, {})
             for method, whole in ((row["method"], row["seeds"]) for row in result.summary["rows"]):
                 found[method] = records_of(folder, method, whole)
-                row = _row(recipe, part, method, found[method], scale)
+                row = _row(recipe, part, method, found[method], found.get("baseline", []))
                 row["augmentation"] = str(result.summary["data"]["augmentation"])
                 if at:
                     row |= {"at": at, "method": f"{method} {_folder_of(at)}"}
@@ -223,10 +223,19 @@ def _changed(part: Part, scale: str) -> list[str]:
 
 
 def _row(
-    recipe: Recipe, part: Part, method: str, records: Sequence[Mapping[str, Any]], scale: str
+    recipe: Recipe,
+    part: Part,
+    method: str,
+    records: Sequence[Mapping[str, Any]] = (),
+    baseline: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
+    """A method's numbers; errors and accuracies minus those of the baseline's runs of its seeds."""
     values = [_measured(recipe.measure, record) for record in records]
     mean, sem = mean_and_error(values)
+    plain = {r["seed"]: r for r in baseline}
+    pairs = [(r, plain[r["seed"]]) for r in records if r["seed"] in plain]
+    if method == "baseline" or recipe.measure.startswith("seconds"):
+        pairs = []
     return {
         "part": part.name,
         "method": method,
@@ -236,6 +245,7 @@ def _row(
         "mean": mean,
         "sem": sem,
         "seeds": len(values),
+        **paired(*([_measured(recipe.measure, pair[k]) for pair in pairs] for k in (0, 1))),
         "seconds_per_step": fmean(r["seconds_per_step"] for r in records) if records else None,
     }
 

@@ -20,19 +20,32 @@ def table_of(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         first = {row["part"]: row for row in reversed(rows) if row["published"] is not None}
         heads = ["data", "method", "paper, s", "÷ first", "ours, s", "÷ first", "seeds"]
         return [*heads, "time per step"], [_times(row, first.get(row["part"], row)) for row in rows]
-    heads = ["data", "method", "paper", "ours", "seeds", "time per step", "augmentation"]
+    heads = ["data", "method", "paper", "ours", "− baseline", "p", "seeds", "time per step"]
+    heads += ["augmentation"]
     return heads, [_numbers(row) for row in rows]
 
 
 def _numbers(row: Mapping[str, Any]) -> list[str]:
     published = "–" if row["published"] is None else f"{row['published']:.2f}"
     if row["missing"]:
-        return [row["part"], row["method"], published, "not run", "", "", ""]
-    ours = "–" if row["mean"] is None else f"{row['mean']:.2f}"
-    if row.get("sem") is not None:
-        ours += f" ± {row['sem']:.2f}"
-    shown = [row["part"], row["method"], published, ours, str(row["seeds"] or ""), _step(row)]
-    return [*shown, row.get("augmentation", "")]
+        return [row["part"], row["method"], published, "not run", *[""] * 5]
+    ours = "–" if row["mean"] is None else with_error(row["mean"], row["sem"])
+    shown = [row["part"], row["method"], published, ours, *difference_of(row)]
+    return [*shown, str(row["seeds"] or ""), _step(row), row.get("augmentation", "")]
+
+
+def with_error(mean: float, sem: float | None, sign: str = "") -> str:
+    """A mean with its standard error, where it has one."""
+    return f"{mean:{sign}.2f}" + ("" if sem is None else f" ± {sem:.2f}")
+
+
+def difference_of(row: Mapping[str, Any]) -> list[str]:
+    """A row's paired difference from the baseline, and p of its t-test."""
+    if row.get("difference_mean") is None:
+        return ["", ""]
+    p = row["p_value"]
+    difference = with_error(row["difference_mean"], row["difference_sem"], "+")
+    return [difference, "" if p is None else f"{p:.1g}"]
 
 
 def _times(row: Mapping[str, Any], first: Mapping[str, Any]) -> list[str]:
