@@ -22,7 +22,8 @@ from torch import nn
 import unshaken
 from unshaken import fields, pictures
 from unshaken.comparison import recipe as recipes
-from unshaken.comparison.reproduction_report import difference_of, with_error
+from unshaken.comparison.reproduction import row_of
+from unshaken.comparison.reproduction_report import origin, part_table
 from unshaken.data import load, split
 
 DOCS = Path(__file__).resolve().parent
@@ -44,14 +45,22 @@ def papers() -> str:
 def _table(recipe: recipes.Recipe) -> list[str]:
     """A table's parts."""
     lines = [f"`{recipe.name}`, {recipe.paper}: {recipe.measure}.", ""]
-    seconds = recipe.measure == "seconds per epoch"
     # Of what a few steps measure only the time means something.
-    scales = [scale for scale in recipes.SCALES if seconds or scale != "quick"]
+    timed = recipe.measure.startswith("seconds")
+    scales = [scale for scale in recipes.SCALES if timed or scale != "quick"]
     for part in recipe.parts:
         stored = (summary for summary in map(_stored(recipe.name).get, scales) if summary)
         ours = next((s for s in stored if part.name in s["steps"]), None)
-        lines += [f"**{part.name}**", "", *(_times if seconds else _numbers)(ours, part), ""]
-        lines += [_made(ours, part), ""] if ours else []
+        ran = (
+            {row["method"]: row for row in ours["rows"] if row["part"] == part.name} if ours else {}
+        )
+        names = dict.fromkeys([*ran, *part.published, *part.missing])
+        rows = [ran.get(name, row_of(recipe, part, name)) for name in names]
+        where = origin(ours, part.name) if ours else {"processor": ""}
+        heads, cells = part_table(recipe.measure, rows, where)
+        lines += [f"**{part.name}**", ""]
+        lines += [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *cells)]
+        lines += ["", *([_made(ours, part), ""] if ours else [])]
     return lines
 
 
@@ -75,45 +84,6 @@ def _stored(name: str) -> dict[str, dict[str, Any]]:
     return {s: json.loads(path.read_text("utf-8")) for s, path in paths.items() if path.exists()}
 
 
-def _rows(summary: dict[str, Any] | None, part: recipes.Part) -> dict[str, dict[str, Any]]:
-    """What was run, by method."""
-    rows = summary["rows"] if summary else []
-    return {row["method"]: row for row in rows if row["part"] == part.name and row["values"]}
-
-
-def _numbers(summary: dict[str, Any] | None, part: recipes.Part) -> list[str]:
-    """Errors or accuracies."""
-    rows, published = _rows(summary, part), {**part.published, **part.missing}
-    heads = ["method", "published", "ours", "− baseline", "p", "seeds", "ms a step"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for method in dict.fromkeys([*published, *rows]):
-        number, row = published.get(method), rows.get(method)
-        cells = [method, "" if number is None else f"{number:.2f}", *[""] * 5]
-        if row is not None:
-            ours = with_error(row["mean"], row["sem"])
-            # Times of several processors cannot be compared.
-            one = summary is not None and ", " not in _where(summary, part)["processor"]
-            step = f"{1000 * row['seconds_per_step']:.1f}" if one else ""
-            cells[2:] = [ours, *difference_of(row), str(row["seeds"]), step]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def _times(summary: dict[str, Any] | None, part: recipes.Part) -> list[str]:
-    """Seconds per epoch, and what they are of the first method's."""
-    ours = {method: row["mean"] for method, row in _rows(summary, part).items()}
-    first = next(iter(part.published))
-    lines = [f"| method | published | ÷ {first} | ours | ÷ {first} |", "|---|---|---|---|---|"]
-    for method in part.published:
-        cells = [method]
-        for seconds in (part.published, ours):
-            own, one = seconds.get(method), seconds.get(first)
-            cells.append("" if own is None else f"{own:.4g}")
-            cells.append("" if own is None or one is None else f"{own / one:.2f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
 def _made(summary: dict[str, Any], part: recipes.Part) -> str:
     """How our numbers of a part were made."""
     ran, wanted = summary["steps"][part.name], part.protocol.training["steps"]
@@ -122,17 +92,11 @@ def _made(summary: dict[str, Any], part: recipes.Part) -> str:
     scale = "the published budget" if ran == wanted else f"{ran} of {wanted} steps"
     rows = [row for row in summary["rows"] if row["part"] == part.name and row["values"]]
     changed = ", ".join(sorted({row["augmentation"] for row in rows}))
-    where = _where(summary, part)
+    where = origin(summary, part.name)
     return (
         f"Ours: {scale}; {where['processor']}, {where['threads']} thread, torch {where['torch']}, "
         f"commit {where['commit']}; augmentation: {changed}."
     )
-
-
-def _where(summary: dict[str, Any], part: recipes.Part) -> dict[str, Any]:
-    """The machines, versions and commits of a part's runs; of all where it was kept so."""
-    found: dict[str, Any] = summary.get("environments", {}).get(part.name, summary["environment"])
-    return found
 
 
 def help_text() -> str:

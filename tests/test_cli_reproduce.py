@@ -105,7 +105,7 @@ def test_times_stand_beside_their_ratios_and_runs_beside_their_part(tmp_path):
     words = ["--seeds", "1", "--jobs", "1", "--parts", "synthetic", "--out", tmp_path]
     said = unshaken("reproduce", "vmt-table-5", *words)
     assert said.code == 0
-    assert "paper, s" in said.out and "÷ first" in said.out and "0.183" in said.out
+    assert "paper, s" in said.out and "÷ baseline" in said.out and "0.183" in said.out
     assert "− baseline" not in said.out
     row = next(line.split("│") for line in said.out.splitlines() if "vmt-shift" in line)
     assert row[3].strip() == "0.279" and row[4].strip() == "1.52" and row[6].strip() != ""

@@ -100,13 +100,13 @@ def reproduce(
                 raise Stopped(stop.received, earlier + stop.done, total) from stop
             except NothingFinished:
                 if not at:
-                    rows += [_row(recipe, part, m) for m in part.methods(scale)]
+                    rows += [row_of(recipe, part, m) for m in part.methods(scale)]
                 continue
             except DataError as error:
                 if only_finished and any(folder.glob("runs/*/*.json")):
                     raise DataError(f"{folder} holds runs, but not their data: {error}") from error
                 unavailable[part.name] = str(error)
-                rows += [_row(recipe, part, method) for method in part.published]
+                rows += [row_of(recipe, part, method) for method in part.published]
                 break
             failures += [
                 f"{part.name}: {row['method']} failed with {failure}"
@@ -118,7 +118,7 @@ def reproduce(
             found = kept.setdefault(part.name, {})
             for method, whole in ((row["method"], row["seeds"]) for row in result.summary["rows"]):
                 found[method] = records_of(folder, method, whole)
-                row = _row(recipe, part, method, found[method], found.get("baseline", []))
+                row = row_of(recipe, part, method, found[method], found.get("baseline", []))
                 row["augmentation"] = str(result.summary["data"]["augmentation"])
                 if at:
                     row |= {"at": at, "method": f"{method} {_folder_of(at)}"}
@@ -126,10 +126,7 @@ def reproduce(
         else:
             if part.name in kept:
                 done.append(part)
-        rows += [
-            {"part": part.name, "method": name, "published": value, "missing": True, "values": []}
-            for name, value in part.missing.items()
-        ]
+        rows += [{**row_of(recipe, part, name), "missing": True} for name in part.missing]
     if only_finished and not kept and not unavailable:
         raise NothingFinished(f"{out} has no finished run of these seeds and parts")
     made = {
@@ -222,7 +219,7 @@ def _changed(part: Part, scale: str) -> list[str]:
     return found
 
 
-def _row(
+def row_of(
     recipe: Recipe,
     part: Part,
     method: str,
@@ -239,7 +236,7 @@ def _row(
     return {
         "part": part.name,
         "method": method,
-        "published": part.published.get(method),
+        "published": {**part.published, **part.missing}.get(method),
         "missing": False,
         "values": values,
         "mean": mean,

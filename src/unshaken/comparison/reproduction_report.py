@@ -14,52 +14,76 @@ from unshaken.comparison.recipe import Recipe
 
 
 def table_of(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows in words; times have their ratio to those of their part's first method."""
-    rows = summary["rows"]
-    if summary["measure"].startswith("seconds"):
-        first = {row["part"]: row for row in reversed(rows) if row["published"] is not None}
-        heads = ["data", "method", "paper, s", "÷ first", "ours, s", "÷ first", "seeds"]
-        return [*heads, "time per step"], [_times(row, first.get(row["part"], row)) for row in rows]
-    heads = ["data", "method", "paper", "ours", "− baseline", "p", "seeds", "time per step"]
-    heads += ["augmentation"]
-    return heads, [_numbers(row) for row in rows]
+    """Heads and rows in words, of all parts."""
+    rows, heads, lines = summary["rows"], list[str](), list[list[str]]()
+    for part in dict.fromkeys(row["part"] for row in rows):
+        own = [row for row in rows if row["part"] == part]
+        heads, cells = part_table(summary["measure"], own, origin(summary, part))
+        lines += [
+            [part, *line, row.get("augmentation", "")] for row, line in zip(own, cells, strict=True)
+        ]
+    return ["data", *heads, "augmentation"], lines
+
+
+def part_table(
+    measure: str, rows: Sequence[Mapping[str, Any]], where: Mapping[str, Any]
+) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows in words, of one part.
+
+    Seconds per epoch have their ratio to those of the first method that has published ones. The
+    time of a step is left out where it is that of several processors.
+
+    Args:
+        measure: the recipe's.
+        rows: as in a summary.
+        where: the environment of the runs.
+    """
+    one = ", " not in where["processor"]
+    steps = [
+        f"{1000 * row['seconds_per_step']:.2f} ms" if one and row.get("seconds_per_step") else ""
+        for row in rows
+    ]
+    seeds = [str(row.get("seeds") or "") for row in rows]
+    if measure.startswith("seconds"):
+        first = next((row for row in rows if row["published"] is not None), {})
+        ratio = f"÷ {first.get('method', 'first')}"
+        heads = ["method", "paper, s", ratio, "ours, s", ratio]
+        cells = [[row["method"], *_seconds(row, first)] for row in rows]
+    else:
+        heads = ["method", "paper", "ours", "− baseline", "p"]
+        cells = [[row["method"], *_numbers(row)] for row in rows]
+    lines = [[*shown, *ends] for shown, *ends in zip(cells, seeds, steps, strict=True)]
+    return [*heads, "seeds", "time per step"], lines
+
+
+def origin(summary: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+    """The machines, versions and commits of a part's runs; of all where it was kept so."""
+    found: Mapping[str, Any] = summary.get("environments", {}).get(part, summary["environment"])
+    return found
 
 
 def _numbers(row: Mapping[str, Any]) -> list[str]:
     published = "–" if row["published"] is None else f"{row['published']:.2f}"
     if row["missing"]:
-        return [row["part"], row["method"], published, "not run", *[""] * 5]
-    ours = "–" if row["mean"] is None else with_error(row["mean"], row["sem"])
-    shown = [row["part"], row["method"], published, ours, *difference_of(row)]
-    return [*shown, str(row["seeds"] or ""), _step(row), row.get("augmentation", "")]
+        return [published, "not run", "", ""]
+    ours = "–" if row["mean"] is None else _with_error(row["mean"], row["sem"])
+    mean, sem, p = (row.get(key) for key in ("difference_mean", "difference_sem", "p_value"))
+    difference = "" if mean is None else _with_error(mean, sem, "+")
+    return [published, ours, difference, "" if p is None else f"{p:.1g}"]
 
 
-def with_error(mean: float, sem: float | None, sign: str = "") -> str:
-    """A mean with its standard error, where it has one."""
-    return f"{mean:{sign}.2f}" + ("" if sem is None else f" ± {sem:.2f}")
-
-
-def difference_of(row: Mapping[str, Any]) -> list[str]:
-    """A row's paired difference from the baseline, and p of its t-test."""
-    if row.get("difference_mean") is None:
-        return ["", ""]
-    p = row["p_value"]
-    difference = with_error(row["difference_mean"], row["difference_sem"], "+")
-    return [difference, "" if p is None else f"{p:.1g}"]
-
-
-def _times(row: Mapping[str, Any], first: Mapping[str, Any]) -> list[str]:
-    shown = [row["part"], row["method"]]
+def _seconds(row: Mapping[str, Any], first: Mapping[str, Any]) -> list[str]:
+    shown = []
     for key in ("published", "mean"):
-        own, one = row[key], first[key]
+        own, one = row.get(key), first.get(key)
         shown.append("–" if own is None else f"{own:.4g}")
         shown.append("" if own is None or one is None else f"{own / one:.2f}")
-    return [*shown, str(row["seeds"] or ""), _step(row)]
+    return shown
 
 
-def _step(row: Mapping[str, Any]) -> str:
-    seconds = row["seconds_per_step"]
-    return "" if seconds is None else f"{1000 * seconds:.2f} ms"
+def _with_error(mean: float, sem: float | None, sign: str = "") -> str:
+    """A mean with its standard error, where it has one."""
+    return f"{mean:{sign}.2f}" + ("" if sem is None else f" ± {sem:.2f}")
 
 
 def render(
