@@ -121,7 +121,7 @@ def compared(found: dict[str, Any], of: int | None = None) -> str:
     failed = [row["method"] for row in found["rows"] if not row["errors"]]
     labels = found["data"]["labels"]
     title = found["data"]["name"] + (f", {labels} labels" if labels else "")
-    seeds = len(rows[0]["errors"])
+    seeds = max(len(row["errors"]) for row in rows)
     size = f"{seeds} seeds; {found['protocol']['training']['steps']} steps"
     lines = [
         f"**{title}** ({size}" + (f"; {len(rows)} of {of} methods)" if of else ")"),
@@ -132,8 +132,9 @@ def compared(found: dict[str, Any], of: int | None = None) -> str:
     for row in rows:
         p = "" if row["p_value"] is None else f"{row['p_value']:.1g}"
         ratio = "" if row["cost_ratio"] is None else f"{row['cost_ratio']:.1f}"
+        few = f" ({len(row['errors'])} seeds)" if len(row["errors"]) < seeds else ""
         lines.append(
-            f"| {row['method']} | {pm(row['error_mean'], row['error_sem'])} | "
+            f"| {row['method']}{few} | {pm(row['error_mean'], row['error_sem'])} | "
             f"{pm(row['difference_mean'], row['difference_sem'], '+')} | {p} | {ratio} |"
         )
     where = found["environment"]
