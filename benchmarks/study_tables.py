@@ -127,10 +127,8 @@ def direction(name: str) -> str:
             continue
         cells = [method]
         for each in (row, back):
-            chosen = ", ".join(f"{k} {v:g}" for k, v in each["chosen"].items())
-            cells.append(
-                pm(each["error_mean"], each["error_sem"]) + (f" ({chosen})" * bool(chosen))
-            )
+            chosen = "".join(f" ({k} {v:g})" for k, v in each["chosen"].items())
+            cells.append(pm(each["error_mean"], each["error_sem"]) + chosen)
         cells.append(_difference(back["against its control"].get("each at its best")))
         for suffix in ("", ", reversed"):
             beside = [r for m, r in row_of.items() if m.startswith(f"{method}{suffix} beside ")]
