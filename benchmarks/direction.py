@@ -61,7 +61,7 @@ MNIST = {
     "schedule": "linear:0.3",
     "batch_size": 100,
     "unlabeled_batch_size": 250,
-    "steps": 2500,
+    "steps": 2000,
 }
 CASES = {
     "digits, 100 labels": Case(
@@ -110,8 +110,8 @@ CASES = {
         MNIST,
         5000,
         1,
-        3,
-        shorter={"steps": 1000},
+        2,
+        shorter={"steps": 700},
         adversary_sizes=False,
     ),
 }
