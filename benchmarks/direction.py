@@ -104,7 +104,7 @@ CASES = {
             **pair("random noise", "random-tuned", "radius", (1.0, 3.0, 6.0)),
             **pair("VAT", "vat", "radius", (0.3, 1.0, 2.0), random="random noise"),
             **pair("learned masks", "xvat"),
-            # Batch norm's statistics of all inputs: those of the labeled hundred suit the rest badly.
+            # The statistics of batch norm: those of the labeled hundred suit the rest badly.
             **pair(
                 *("VAT, statistics of all inputs", "vat", "radius", (0.3,)),
                 training={"swa": "0.97:10"},
