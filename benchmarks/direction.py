@@ -19,7 +19,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from study import Case, Entry, conduct
@@ -35,7 +34,6 @@ def pair(
     values: Sequence[float] = (0.0,),
     fixed: Mapping[str, float] | None = None,
     random: str = "",
-    training: Mapping[str, Any] | None = None,
 ) -> dict[str, Entry]:
     """A method in both directions, and beside its random control in both.
 
@@ -46,9 +44,8 @@ def pair(
         values: where it is looked for.
         fixed: other settings.
         random: the control's name in the table; empty for a control.
-        training: how its training differs.
     """
-    forward = Entry(method, setting, values, fixed or {}, training=training or {})
+    forward = Entry(method, setting, values, fixed or {})
     back = replace(forward, fixed={**forward.fixed, "reverse": 1.0})
     found = {name: forward, name + REVERSED: replace(back, control=name)}
     if random:
@@ -101,14 +98,9 @@ CASES = {
         "mnist",
         {
             "baseline": Entry("baseline"),
-            **pair("random noise", "random-tuned", "radius", (1.0, 3.0, 6.0)),
-            **pair("VAT", "vat", "radius", (0.3, 1.0, 2.0), random="random noise"),
+            **pair("random noise", "random-tuned", "radius", (1.0, 3.0, 6.0, 10.0, 15.0)),
+            **pair("VAT", "vat", "radius", (0.1, 0.3, 1.0, 2.0), random="random noise"),
             **pair("learned masks", "xvat"),
-            # The statistics of batch norm: those of the labeled hundred suit the rest badly.
-            **pair(
-                *("VAT, statistics of all inputs", "vat", "radius", (0.3,)),
-                training={"swa": "0.97:10"},
-            ),
         },
         {
             "labels": 100,
