@@ -70,17 +70,19 @@ CASES = {
             "baseline": Entry("baseline"),
             **pair("random noise", "random-tuned", "radius", (1.0, 2.0, 3.0)),
             **pair("VAT", "vat", "radius", (0.3, 0.6, 1.0, 1.5), random="random noise"),
-            **pair("random movement", "random-elastic", "radius", (0.4, 0.8, 1.2)),
+            **pair("random movement", "random-elastic", "radius", (0.4, 0.8, 1.2, 1.6)),
             **pair(
-                *("worst movement", "mvat-elastic", "radius", (0.4, 0.8, 1.2)),
+                *("worst movement", "mvat-elastic", "radius", (0.2, 0.4, 0.8, 1.2)),
                 random="random movement",
             ),
             **pair("random masks", "mask-random", "keep", (0.5, 0.7, 0.85, 0.95)),
             **pair(
-                *("steepest masks", "mask-steepest", "keep", (0.5, 0.7, 0.85, 0.95)),
+                *("steepest masks", "mask-steepest", "keep", (0.5, 0.7, 0.85, 0.95, 0.98)),
                 random="random masks",
             ),
-            **pair("learned masks", "xvat", "weight", (1.0, 3.0), {"learning_rate": 1e-3}),
+            **pair(
+                "learned masks", "xvat", "weight", (0.3, 1.0, 3.0, 10.0), {"learning_rate": 1e-3}
+            ),
             **pair("random movement, entropy and balance", "few-labels-random"),
             **pair(
                 *("worst movement, entropy and balance", "few-labels"),
