@@ -100,7 +100,7 @@ CASES = {
         "mnist",
         {
             "baseline": Entry("baseline"),
-            **pair("random noise", "random-tuned", "radius", (1.0, 3.0, 6.0, 10.0, 15.0)),
+            **pair("random noise", "random-tuned", "radius", (1.0, 3.0, 6.0, 10.0, 15.0, 20.0)),
             **pair("VAT", "vat", "radius", (0.1, 0.3, 1.0, 2.0), random="random noise"),
             **pair("learned masks", "xvat"),
         },
