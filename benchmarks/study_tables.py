@@ -137,8 +137,8 @@ def direction(name: str) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        f"Chosen on {about['validation examples']} held-out training examples with seeds beside "
-        f"these ({seeds['chosen with']}); {_made(where)}.",
+        f"Chosen on {about['validation examples']} held-out training examples with "
+        f"{seeds['chosen with']} other seed{'s' * (seeds['chosen with'] > 1)}; {_made(where)}.",
     ]
     return "\n".join(lines)
 
