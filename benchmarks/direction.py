@@ -112,7 +112,7 @@ CASES = {
         MNIST,
         5000,
         1,
-        2,
+        3,
         shorter={"steps": 700},
         adversary_sizes=False,
     ),
