@@ -102,7 +102,8 @@ CASES = {
             "baseline": Entry("baseline"),
             **pair("random noise", "random-tuned", "radius", (1.0, 3.0, 6.0, 10.0, 15.0, 20.0)),
             **pair("VAT", "vat", "radius", (0.1, 0.3, 1.0, 2.0), random="random noise"),
-            **pair("learned masks", "xvat"),
+            **pair("random masks", "mask-random", "keep", (0.3, 0.5, 0.7, 0.9)),
+            **pair("learned masks", "xvat", random="random masks"),
         },
         {
             "labels": 100,
