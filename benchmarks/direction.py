@@ -15,15 +15,11 @@ The tables go to ``results/direction.json``.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import torch
-from study import Case, Entry, conduct
+from study import Case, Entry, main
 
-RESULTS = Path(__file__).parent / "results"
 REVERSED = ", reversed"
 
 
@@ -120,13 +116,5 @@ CASES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cases", nargs="*", help=f"among {'; '.join(CASES)}; all unless given")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    conduct(CASES, options.cases, RESULTS / "direction.jsonl", RESULTS / "direction.json")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, CASES, "direction")

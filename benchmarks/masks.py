@@ -18,15 +18,11 @@ tables go to ``results/masks.json``.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
-from study import Case, Entry, conduct
+from study import Case, Entry, main
 
-RESULTS = Path(__file__).parent / "results"
 ALONE = {"unlabeled_batch_size": 0}
 KEEPS = (0.35, 0.5, 0.7, 0.85, 0.95)
 
@@ -109,13 +105,5 @@ CASES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cases", nargs="*", help=f"among {'; '.join(CASES)}; all unless given")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    conduct(CASES, options.cases, RESULTS / "masks.jsonl", RESULTS / "masks.json")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, CASES, "masks")

@@ -17,16 +17,12 @@ The tables go to ``results/movements.json``.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import torch
-from study import Case, Entry, conduct
+from study import Case, Entry, main
 
-RESULTS = Path(__file__).parent / "results"
 BALANCE: Mapping[str, Mapping[str, float]] = {"balance": {"weight": 1.0}}
 RISING: Mapping[str, float] = {"weight": 1.0, "ramp": 1000.0}
 """Entropy minimization whose weight rises from zero."""
@@ -233,13 +229,5 @@ CASES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("cases", nargs="*", help=f"among {'; '.join(CASES)}; all unless given")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    conduct(CASES, options.cases, RESULTS / "movements.jsonl", RESULTS / "movements.json")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, CASES, "movements")

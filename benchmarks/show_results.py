@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study_tables import KINDS
+from study_tables import KINDS, network, pm
 
 from unshaken import pictures
 
@@ -42,13 +42,6 @@ def stored(*names: str) -> dict[str, Any]:
 def summary(name: str) -> dict[str, Any]:
     """A stored comparison."""
     return stored(name, "summary.json")
-
-
-def pm(mean: float | None, error: float | None, sign: str = "") -> str:
-    """A mean with its standard error."""
-    if mean is None:
-        return ""
-    return f"{mean:{sign}.2f}" + ("" if error is None else f" ± {error:.2f}")
 
 
 def table(name: str) -> str:
@@ -140,12 +133,11 @@ def compared(found: dict[str, Any], of: int | None = None) -> str:
     where = found["environment"]
     if failed:
         lines += ["", f"No run of {', '.join(failed)} kept a finite loss."]
-    network, note = found["protocol"]["network"], found["data"]["note"]
-    widths = "-".join(str(n) for n in network.get("widths", ()))
+    note = found["data"]["note"]
     lines += [
         "",
         (f"Data: {note}. " if note else "")
-        + f"Network: {' '.join(filter(None, [network['name'], widths]))}. {where['processor']}, "
+        + f"Network: {network(found['protocol'])}. {where['processor']}, "
         f"{where['threads']} thread, torch {where['torch']}, commit {where['commit']}; "
         f"augmentation: {found['data']['augmentation']}.",
     ]

@@ -9,12 +9,15 @@ as it finishes; a second call does the rest.
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import torch
 
 from unshaken.comparison.environment import environment
 from unshaken.comparison.folder import write_json
@@ -24,6 +27,7 @@ from unshaken.comparison.stacks import run_stack, suits
 from unshaken.comparison.statistics import paired, rows
 from unshaken.methods import catalog
 
+RESULTS = Path(__file__).parent / "results"
 FIRST_CHOOSING = 1000
 WIDEST = 10
 KEPT = ("method", "seed", "error", "seconds_per_step", "alarms", "reached", "failed")
@@ -237,3 +241,18 @@ def conduct(cases: Mapping[str, Case], names: Sequence[str], rows_path: Path, pa
     for name in names or cases:
         result[name] = {**study(runs, name), "environment": environment(1, 1)}
         write_json(path, result)
+
+
+def main(about: str | None, cases: Mapping[str, Case], name: str) -> None:
+    """The command line of a study: do the cases that are named, or all.
+
+    Args:
+        about: the study's docstring.
+        cases: its cases.
+        name: that of its files of runs and of tables.
+    """
+    parser = argparse.ArgumentParser(description=(about or "").splitlines()[0])
+    parser.add_argument("cases", nargs="*", help=f"among {'; '.join(cases)}; all unless given")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    conduct(cases, options.cases, RESULTS / f"{name}.jsonl", RESULTS / f"{name}.json")

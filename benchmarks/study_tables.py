@@ -38,6 +38,12 @@ def pm(mean: float | None, error: float | None, sign: str = "", digits: int = 2)
     return shown if error is None else f"{shown} ± {error:.{digits}f}"
 
 
+def network(about: Mapping[str, Any]) -> str:
+    """The network of a protocol, with its hidden layers where it is a multilayer perceptron."""
+    found = about["network"]
+    return " ".join([found["name"], *filter(None, ["-".join(map(str, found.get("widths", ())))])])
+
+
 def masks(name: str) -> str:
     """One case of the masks' study."""
     found = stored("masks")[CASES[name]]
@@ -63,9 +69,7 @@ def masks(name: str) -> str:
             "" if row["cost_ratio"] is None else f"{row['cost_ratio']:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    chosen_on = about["validation examples"]
-    held = chosen_on if isinstance(chosen_on, str) else f"{chosen_on} held-out training examples"
-    lines += ["", f"Chosen on {held} with {seeds['chosen with']} other seeds; {_made(where)}."]
+    lines += ["", f"{_chosen(found)}; {_made(where)}."]
     return "\n".join(lines)
 
 
@@ -95,14 +99,11 @@ def movements(name: str) -> str:
             f"{row['steps'] * row['seconds_per_step']:.0f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    widths = "-".join(str(n) for n in about["network"].get("widths", ()))
-    network = " ".join(filter(None, [about["network"]["name"], widths]))
     chosen_on = "Nothing was chosen in this case"
     if any(found["chosen on"].values()):
-        chosen_on = f"Chosen on {about['validation examples']} held-out training examples with "
-        chosen_on += f"{seeds['chosen with']} other seeds"
+        chosen_on = _chosen(found)
     augmented = f"augmentation: {about['augmentation']}; " if "augmentation" in about else ""
-    lines += ["", f"Network: {network}. {chosen_on}; {augmented}{_made(where)}."]
+    lines += ["", f"Network: {network(about)}. {chosen_on}; {augmented}{_made(where)}."]
     return "\n".join(lines)
 
 
@@ -135,11 +136,7 @@ def direction(name: str) -> str:
             gain = beside[0]["against its control"] if beside else {}
             cells.append(_difference(gain.get("each at its best")))
         lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        f"Chosen on {about['validation examples']} held-out training examples with "
-        f"{seeds['chosen with']} other seed{'s' * (seeds['chosen with'] > 1)}; {_made(where)}.",
-    ]
+    lines += ["", f"{_chosen(found)}; {_made(where)}."]
     return "\n".join(lines)
 
 
@@ -210,6 +207,13 @@ def audited(name: str) -> str:
         f"images, PyTorch and the weights included. {_made(found['environment'])}; "
         "`benchmarks/large_audit.py`."
     )
+
+
+def _chosen(found: Mapping[str, Any]) -> str:
+    """What the settings of a study's case were chosen on."""
+    held, seeds = found["protocol"]["validation examples"], found["seeds"]["chosen with"]
+    held = held if isinstance(held, str) else f"{held} held-out training examples"
+    return f"Chosen on {held} with {seeds} other seed{'s' * (seeds > 1)}"
 
 
 def _made(where: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from unshaken.divergences import KL
 from unshaken.methods.mat import MVAT
-from unshaken.methods.method import EITHER, Method, Range, Settings, Shape, which_kl
+from unshaken.methods.method import DIRECTION, Method, Range, Settings, Shape, which_kl
 from unshaken.methods.perturbing import affine_and_elastic
 from unshaken.methods.random import Random
 from unshaken.methods.vat import VAT
@@ -59,14 +59,14 @@ ROWS: Mapping[str, Method] = {
     "few-labels": Method(
         "worst movements, sure and balanced predictions: images, signals with few labels",
         _movement,
-        {"share": 0.075, "weight": 1.0, **EITHER, **_SURE},
+        {"share": 0.075, "weight": 1.0, **DIRECTION, **_SURE},
         axes=1,
         ranges={**_SHARE, **_SURE_RANGES},
     ),
     "few-labels-random": Method(
         "random movements in place of the worst (control)",
         _random,
-        {"share": 0.075, "weight": 1.0, **EITHER, **_SURE},
+        {"share": 0.075, "weight": 1.0, **DIRECTION, **_SURE},
         axes=1,
         ranges={**_SHARE, **_SURE_RANGES},
     ),
@@ -76,7 +76,7 @@ ROWS: Mapping[str, Method] = {
             VAT(s["radius"], divergence=which_kl(s), weight=s["weight"], name="few-labels-vat"),
             *_sure(s),
         ],
-        {"radius": 1.0, "weight": 2.0, **EITHER, **_SURE, "entropy": 0.1},
+        {"radius": 1.0, "weight": 2.0, **DIRECTION, **_SURE, "entropy": 0.1},
         ranges=_SURE_RANGES,
     ),
     "vat-vmt": Method(
@@ -85,7 +85,7 @@ ROWS: Mapping[str, Method] = {
             VAT(s["radius"], divergence=which_kl(s), weight=s["weight"]),
             VMT(Shift(), weight=s["movement"]),
         ],
-        {"radius": 1.0, "weight": 1.0, "movement": 1.0, **EITHER},
+        {"radius": 1.0, "weight": 1.0, "movement": 1.0, **DIRECTION},
         axes=1,
         ranges={"movement": Range(0.005, 20.0)},
     ),

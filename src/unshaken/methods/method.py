@@ -107,7 +107,7 @@ RANGES: Mapping[str, Range] = {
 }
 """The papers' grids, ε in [0.01, 10] and λ, η in [0.005, 5] (VMT section 4); the rest is ours."""
 
-EITHER: Settings = {"reverse": 0.0}
+DIRECTION: Settings = {"reverse": 0.0}
 """The setting of methods whose D is KL from the clean prediction (0), or to it (1)."""
 
 

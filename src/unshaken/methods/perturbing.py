@@ -11,7 +11,7 @@ from unshaken.adversaries import Adversary, PowerIteration, WorstOf
 from unshaken.divergences import KL, CrossEntropy, Divergence
 from unshaken.methods.at import AT
 from unshaken.methods.mat import MAT, MVAT
-from unshaken.methods.method import EITHER, Method, Range, Settings, Shape, which_kl, whole
+from unshaken.methods.method import DIRECTION, Method, Range, Settings, Shape, which_kl, whole
 from unshaken.methods.random import Random
 from unshaken.methods.vat import VAT
 from unshaken.methods.vmt import VMT
@@ -121,17 +121,17 @@ ROWS: Mapping[str, Method] = {
     "random": Method(
         "random noise as large as VAT's (control)",
         _random("random"),
-        {"radius": 1.0, "weight": 1.0, **EITHER},
+        {"radius": 1.0, "weight": 1.0, **DIRECTION},
     ),
     "random-tuned": Method(
         "random noise at its own best size (control)",
         _random("random-tuned"),
-        {"radius": 2.0, "weight": 1.0, **EITHER},
+        {"radius": 2.0, "weight": 1.0, **DIRECTION},
     ),
     "random-movement": Method(
         "random affine movement as large as MVAT's (control)",
         lambda shape, s: [_moved("random-movement", (Affine(),), s)],
-        {"radius": 0.5, "weight": 1.0, **EITHER},
+        {"radius": 0.5, "weight": 1.0, **DIRECTION},
         axes=1,
         ranges=_PIXELS,
     ),
@@ -142,7 +142,7 @@ ROWS: Mapping[str, Method] = {
     "vat": Method(
         "virtual adversarial training",
         lambda shape, s: [VAT(s["radius"], divergence=which_kl(s), weight=s["weight"])],
-        {"radius": 1.0, "weight": 1.0, **EITHER},
+        {"radius": 1.0, "weight": 1.0, **DIRECTION},
     ),
     "vmt-shift": Method(
         "virtual movement: shift", _vmt("vmt-shift", Shift), {"weight": 1.0}, axes=1
@@ -169,7 +169,7 @@ ROWS: Mapping[str, Method] = {
         lambda shape, s: [
             XVAT(_generator(shape, s), s["sparsity"], s["scale"], which_kl(s), s["weight"])
         ],
-        {"weight": 1.0, "learning_rate": 1e-6, **EITHER, **_MASK},
+        {"weight": 1.0, "learning_rate": 1e-6, **DIRECTION, **_MASK},
     ),
     "xvat-transductive": Method(
         "masks against the clean prediction, one for each example",
@@ -183,28 +183,28 @@ ROWS: Mapping[str, Method] = {
                 name="xvat-transductive",
             )
         ],
-        {"weight": 1.0, "learning_rate": 1e-3, "sparse": 0.0, **EITHER, **_MASK},
+        {"weight": 1.0, "learning_rate": 1e-3, "sparse": 0.0, **DIRECTION, **_MASK},
         ranges=_ROWS,
     ),
     "mask-steepest": Method(
         "masks that erase what matters most, without labels",
         _steepest_mask,
-        {"keep": 0.85, "weight": 1.0, "block": 1.0, "steps": 1.0, **EITHER},
+        {"keep": 0.85, "weight": 1.0, "block": 1.0, "steps": 1.0, **DIRECTION},
     ),
     "mask-worst": Method(
         "the worst of several random masks, without labels",
         _worst_mask,
-        {"keep": 0.7, "weight": 1.0, "block": 1.0, "draws": 4.0, **EITHER},
+        {"keep": 0.7, "weight": 1.0, "block": 1.0, "draws": 4.0, **DIRECTION},
     ),
     "mask-random": Method(
         "random masks (control)",
         _random_mask,
-        {"keep": 0.85, "weight": 1.0, "block": 1.0, **EITHER},
+        {"keep": 0.85, "weight": 1.0, "block": 1.0, **DIRECTION},
     ),
     "relative": Method(
         "worst change in proportion to the input, without labels",
         _relative,
-        {"radius": 1.0, "weight": 1.0, **EITHER},
+        {"radius": 1.0, "weight": 1.0, **DIRECTION},
     ),
     "relative-random": Method(
         "random change in proportion to the input (control)",
@@ -213,7 +213,7 @@ ROWS: Mapping[str, Method] = {
                 Relative(2), s["radius"], KL.named(which_kl(s)), s["weight"], name="relative-random"
             )
         ],
-        {"radius": 1.0, "weight": 1.0, **EITHER},
+        {"radius": 1.0, "weight": 1.0, **DIRECTION},
     ),
     "mat": Method(
         "finite worst movement, affine, with labels",
@@ -241,7 +241,7 @@ ROWS: Mapping[str, Method] = {
         lambda shape, s: [
             MVAT(Affine(), radius=s["radius"], divergence=which_kl(s), weight=s["weight"])
         ],
-        {"radius": 0.5, "weight": 1.0, **EITHER},
+        {"radius": 0.5, "weight": 1.0, **DIRECTION},
         axes=1,
         ranges=_PIXELS,
     ),
@@ -255,14 +255,14 @@ ROWS: Mapping[str, Method] = {
     "mvat-elastic": Method(
         "finite worst movement, affine and elastic, without labels",
         lambda shape, s: [_elastic(MVAT, "mvat-elastic", shape, s, divergence=which_kl(s))],
-        {**_FINITE, **EITHER},
+        {**_FINITE, **DIRECTION},
         axes=1,
         ranges=_PIXELS,
     ),
     "random-elastic": Method(
         "random affine and elastic movement (control)",
         lambda shape, s: [_moved("random-elastic", affine_and_elastic(shape), s)],
-        {"radius": 1.0, "weight": 1.0, **EITHER},
+        {"radius": 1.0, "weight": 1.0, **DIRECTION},
         axes=1,
         ranges=_PIXELS,
     ),
